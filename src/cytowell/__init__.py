@@ -1,0 +1,66 @@
+"""Cytowell: calls for cell and well photographs that a laboratory can sign.
+
+The public names are the way of an image; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cytowell.runs.judge import judge as evaluate
+    from cytowell.runs.run import check, train
+    from cytowell.runtime.bundle import Bundle, load
+    from cytowell.sources import read
+    from cytowell.sources.fetch import fetch
+    from cytowell.sources.samples import write_samples
+    from cytowell.splits import split
+    from cytowell.types import Box, Dataset, Findings, Predictions, Sample, Split
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "read": "cytowell.sources:read",
+    "fetch": "cytowell.sources.fetch:fetch",
+    "write_samples": "cytowell.sources.samples:write_samples",
+    "check": "cytowell.runs.run:check",
+    "split": "cytowell.splits:split",
+    "train": "cytowell.runs.run:train",
+    "evaluate": "cytowell.runs.judge:judge",
+    "load": "cytowell.runtime.bundle:load",
+    "Bundle": "cytowell.runtime.bundle:Bundle",
+    "Box": "cytowell.types:Box",
+    "Dataset": "cytowell.types:Dataset",
+    "Findings": "cytowell.types:Findings",
+    "Predictions": "cytowell.types:Predictions",
+    "Sample": "cytowell.types:Sample",
+    "Split": "cytowell.types:Split",
+}
+
+__all__ = [
+    "Box",
+    "Bundle",
+    "Dataset",
+    "Findings",
+    "Predictions",
+    "Sample",
+    "Split",
+    "check",
+    "evaluate",
+    "fetch",
+    "load",
+    "read",
+    "split",
+    "train",
+    "write_samples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cytowell' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value

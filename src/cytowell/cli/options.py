@@ -1,0 +1,40 @@
+"""Options that several verbs share, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of class folders, CSV or Parquet table, or .npz in MedMNIST layout.",
+        show_default=False,
+    ),
+]
+BundleArgument = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="Bundle, run folder or name.", show_default=False)
+]
+SourceOption = Annotated[
+    str, typer.Option(help="How DATA is laid out; found out without it.", show_default=False)
+]
+GroupOption = Annotated[
+    str,
+    typer.Option(
+        help="Regular expression whose bracket, in a file's name, is its slide, plate or donor.",
+        show_default=False,
+    ),
+]
+ChannelsOption = Annotated[
+    str,
+    typer.Option(help="Channels taken as red, green, blue, such as 2,0,1.", show_default=False),
+]
+WindowOption = Annotated[
+    str,
+    typer.Option(help="Intensities mapped to black and white, such as 0,4095.", show_default=False),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
+SeedOption = Annotated[int, typer.Option(help="Of every random choice.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

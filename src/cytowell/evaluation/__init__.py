@@ -1,0 +1,1 @@
+"""How good the calls are, how sure that is, and the page that says so: sees predictions only."""

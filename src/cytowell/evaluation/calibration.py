@@ -1,0 +1,142 @@
+"""Whether probabilities can be believed, and how they are made so: temperature, threshold, bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from cytowell.types import BoolArray, FloatArray, IntArray
+
+BINS = 15
+"""Bins of equal width on the confidence, as in Guo et al. 2017."""
+
+TEMPERATURES = (0.05, 20.0)
+"""Between these the temperature is looked for."""
+
+
+def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
+    """Find the one number that logits are divided by before the softmax.
+
+    Minimises the log-loss over log T (Guo et al. 2017, arXiv 1706.04599, section 4.2) within
+    `TEMPERATURES`, with a weak normal prior on log T (mean 0, variance 1, worth about one image).
+    The prior vanishes beside hundreds of images. It matters in a tiny validation part where every
+    call is right: there the log-loss alone would drive T to its bound and call everything certain.
+
+    Parameters
+    ----------
+    logits
+        Of images that were not learnt from; shape (N, C).
+    labels
+        Class indices; rows with -1 are left out.
+
+    Returns
+    -------
+    float
+        T > 0; 1.0 with fewer than two labelled rows.
+    """
+    known = (labels >= 0) & np.isfinite(logits).all(axis=1)
+    X, y = np.asarray(logits, dtype=np.float64)[known], labels[known]
+    if len(y) < 2:
+        return 1.0
+    rows = np.arange(len(y))
+
+    def loss(log_t: float) -> float:
+        chosen = log_softmax(X / np.exp(log_t), axis=1)[rows, y]
+        return float(-chosen.sum() + 0.5 * log_t**2)
+
+    found = minimize_scalar(
+        loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))
+
+
+def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.01) -> float:
+    """Find how sure a call has to be to be made.
+
+    The lowest confidence (largest probability of a row) seen, at which the calls of at least that
+    confidence are wrong in at most a share of `wrong`. A call is made at or above the threshold.
+
+    With fewer than 1/`wrong` images a single wrong call breaks the rule, so the threshold lies
+    above the most confident error. Where every call is right it is the lowest confidence seen:
+    nothing less sure than what was shown to be right is decided. Where no confidence satisfies the
+    rule (the surest call is wrong), it is just above the surest error, at most 1. Without any
+    labelled row it is 1: nothing speaks for deciding.
+
+    Parameters
+    ----------
+    probabilities
+        Calibrated, of images that were not learnt from; shape (N, C).
+    labels
+        Class indices; rows with -1 are left out.
+    """
+    known = (labels >= 0) & np.isfinite(probabilities).all(axis=1)
+    if not known.any():
+        return 1.0
+    top = probabilities[known].max(axis=1)
+    missed = probabilities[known].argmax(axis=1) != labels[known]
+    order = np.argsort(-top, kind="stable")
+    top, missed = top[order], missed[order]
+    share = np.cumsum(missed) / np.arange(1, len(top) + 1)
+    # Equal confidences are decided together: only the last of them is a place to cut.
+    last = np.append(top[1:] < top[:-1], True)
+    kept = np.flatnonzero(last & (share <= wrong))
+    if len(kept):
+        return float(top[kept[-1]])
+    return float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
+
+
+def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
+    """Give the bin of each confidence; bin b holds (b / bins, (b + 1) / bins]."""
+    found: IntArray = np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1).astype(np.int64)
+    return found
+
+
+def reliability(
+    confidence: FloatArray, correct: BoolArray, bins: int = BINS
+) -> list[dict[str, Any]]:
+    """Compare what was promised with what was kept, bin by bin.
+
+    Parameters
+    ----------
+    confidence
+        Largest probability of each row; shape (N,).
+    correct
+        Whether the likeliest class was the true one; shape (N,).
+
+    Returns
+    -------
+    list
+        One object per bin: `low`, `high`, `n`, mean `confidence`, `accuracy`; null without rows.
+    """
+    where = bin_of(confidence, bins)
+    count = np.bincount(where, minlength=bins)
+    promised = np.bincount(where, weights=confidence, minlength=bins)
+    kept = np.bincount(where, weights=correct.astype(np.float64), minlength=bins)
+    return [
+        {
+            "low": b / bins,
+            "high": (b + 1) / bins,
+            "n": int(count[b]),
+            "confidence": float(promised[b] / count[b]) if count[b] else None,
+            "accuracy": float(kept[b] / count[b]) if count[b] else None,
+        }
+        for b in range(bins)
+    ]
+
+
+def expected_calibration_error(table: list[dict[str, Any]]) -> float | None:
+    """Give the mean gap between confidence and accuracy, weighted by bin (Guo et al. 2017, eq. 3).
+
+    Parameters
+    ----------
+    table
+        What `reliability` gives.
+    """
+    rows = sum(row["n"] for row in table)
+    if not rows:
+        return None
+    gaps = (row["n"] * abs(row["accuracy"] - row["confidence"]) for row in table if row["n"])
+    return float(sum(gaps) / rows)

@@ -1,0 +1,63 @@
+"""A fine-tuned network as the makings of a bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cytowell.export.onnx import round_to_half, to_onnx
+from cytowell.export.parity import prove
+from cytowell.learners.contract import Makings
+from cytowell.models.classifier import Classifier
+from cytowell.runtime.bundle import MapSlice
+from cytowell.runtime.head import Head
+from cytowell.runtime.session import Session
+from cytowell.training.finetune import Trained
+from cytowell.types import Pixels
+
+
+def export(trained: Trained, pixels: Pixels) -> Makings:
+    """Export a network and prove it on real images.
+
+    Parameters
+    ----------
+    pixels
+        Real images as the network takes them, uint8 (N, size, size, 3).
+
+    Raises
+    ------
+    ParityError
+        If ONNX Runtime computes something else than PyTorch.
+    """
+    network = trained.network
+    backbone = network.backbone
+    if trained.settings.half:
+        round_to_half(backbone)
+    exported = to_onnx(backbone, trained.record.size, trained.settings.half)
+    head = _head(network, exported.maps)
+    session = Session(exported.model, "the exported backbone")
+    parity = prove(network, session, head, pixels)
+    origin = backbone.provenance
+    return Makings(
+        model=exported.model,
+        maps=exported.maps,
+        record=trained.record,
+        head=head,
+        classes=trained.classes,
+        architecture=origin.architecture,
+        weights=origin.weights,
+        licence=origin.licence,
+        curve=trained.curve,
+        remarks=(*trained.remarks, f"PyTorch against ONNX Runtime: {parity}."),
+        balance="smote" if trained.settings.smote else "",
+    )
+
+
+def _head(network: Classifier, maps: tuple[MapSlice, ...]) -> Head:
+    """Give the head on all features: it was trained on the last map's, the others weigh nothing."""
+    weight = network.head.weight.detach().numpy().astype(np.float64)
+    bias = network.head.bias.detach().numpy().astype(np.float64)
+    if maps:
+        full = np.zeros((len(weight), maps[-1].stop))
+        full[:, maps[-1].start :] = weight
+        weight = full
+    return Head(weight, bias)

@@ -1,0 +1,1 @@
+"""Learners without PyTorch, and the contract that every learner keeps."""

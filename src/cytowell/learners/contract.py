@@ -1,0 +1,113 @@
+"""What a learner is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cytowell.images import Preprocessing
+from cytowell.runtime.bundle import MapSlice
+from cytowell.runtime.head import Head
+from cytowell.types import Dataset, FloatArray, IntArray
+
+Said = Callable[[str], None]
+"""Takes a sentence for the person who waits."""
+
+Ticked = Callable[[int, int, str], None]
+"""Takes steps done, steps in all, and what they are."""
+
+
+def silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+def unticked(done: int, total: int, what: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt.
+
+    Attributes
+    ----------
+    dataset
+        All samples; `train` and `validation` are positions in it.
+    settings
+        The learner's own frozen settings.
+    folder
+        Where checkpoints and TensorBoard files go.
+    reading
+        Channels and window of the images; size and crop are the learner's to choose.
+    resume
+        Whether to go on from the folder's checkpoint.
+    """
+
+    dataset: Dataset
+    train: IntArray
+    validation: IntArray
+    settings: Any
+    seed: int
+    folder: Path
+    reading: Preprocessing = field(default_factory=Preprocessing)
+    resume: bool = False
+    said: Said = silent
+    ticked: Ticked = unticked
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One answer of the validation part while a learner learnt."""
+
+    step: int
+    size: int
+    rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    images_per_second: float
+    seconds: float
+
+
+class Learner(Protocol):
+    """A learner: `fit` gives what its exporter, or the bundle itself, is made of."""
+
+    name: str
+    exports: bool
+    needs: str
+
+    def fit(self, task: Task) -> Any:
+        """Learn from the training part; the validation part may only stop and choose."""
+        ...
+
+
+@dataclass(frozen=True)
+class Makings:
+    """What a learner that ships leaves for the bundle.
+
+    Attributes
+    ----------
+    model
+        The bytes of the backbone's ONNX file.
+    balance
+        How the head is to be refitted on the final features (`smote`), "" if it stands.
+    logits, rows
+        Out-of-fold logits of the samples at `rows`, where nothing was held back for good.
+    """
+
+    model: bytes
+    maps: tuple[MapSlice, ...]
+    record: Preprocessing
+    head: Head
+    classes: tuple[str, ...]
+    architecture: str
+    weights: str
+    licence: str
+    curve: tuple[Curve, ...] = ()
+    remarks: tuple[str, ...] = ()
+    balance: str = ""
+    logits: FloatArray | None = None
+    rows: IntArray | None = None

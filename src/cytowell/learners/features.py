@@ -1,0 +1,106 @@
+"""Features of frozen networks, computed once per image and network and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+import numpy.typing as npt
+
+from cytowell.errors import DatasetError
+from cytowell.images import NPZ_MARK, Preprocessing
+from cytowell.learners.contract import Ticked, unticked
+from cytowell.runtime.pipeline import Batch, features
+from cytowell.runtime.session import Session
+from cytowell.storage import cache_folder, explaining
+from cytowell.types import Sample
+
+
+def content_key(sample: Sample) -> bytes:
+    """Hash what the sample shows: the file's bytes and the box, whatever its name or place."""
+    digest = hashlib.sha256()
+    if NPZ_MARK in sample.path:
+        digest.update(sample.path.encode())
+        file = sample.path.split("::")[0]
+        with open(file, "rb") as handle:  # noqa: PTH123  (its first page tells archives apart)
+            digest.update(handle.read(65536))
+    else:
+        with open(sample.path, "rb") as handle:  # noqa: PTH123
+            digest.update(handle.read())
+    digest.update(repr(sample.box).encode())
+    return digest.digest()
+
+
+def cached_features(
+    session: Session,
+    network: str,
+    record: Preprocessing,
+    samples: Sequence[Sample],
+    ticked: Ticked = unticked,
+) -> npt.NDArray[np.float32]:
+    """Give features (N, D) of samples, from the cache where it has them.
+
+    Parameters
+    ----------
+    network
+        The hash of the network's file.
+
+    Raises
+    ------
+    DatasetError
+        If an image cannot be read.
+    """
+    name = hashlib.sha256((network + json.dumps(record.to_json())).encode()).hexdigest()[:32]
+    folder = cache_folder() / "features"
+    with explaining(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        keys = [content_key(s) for s in samples]
+    except OSError as error:
+        raise DatasetError(
+            f"An image cannot be read ({error}).", "Run cytowell check on the data."
+        ) from error
+    with closing(sqlite3.connect(folder / f"{name}.sqlite", timeout=60)) as store:
+        store.execute("create table if not exists features (key blob primary key, row blob)")
+        known = dict(_stored(store, keys))
+        missing = [i for i, k in enumerate(keys) if k not in known]
+        done = 0
+        for batch in features(session, record, [samples[i] for i in missing]):
+            _refuse_errors(batch)
+            here = [keys[i] for i in missing[done : done + len(batch.samples)]]
+            rows = list(zip(here, batch.features, strict=True))
+            known.update(rows)
+            store.executemany(
+                "insert or replace into features values (?, ?)",
+                [(k, r.astype(np.float32).tobytes()) for k, r in rows],
+            )
+            done += len(batch.samples)
+            if done % 512 < len(batch.samples):
+                store.commit()
+            ticked(len(samples) - len(missing) + done, len(samples), "features")
+        store.commit()
+    return np.stack([known[k] for k in keys]).astype(np.float32)
+
+
+def _stored(
+    store: sqlite3.Connection, keys: Sequence[bytes]
+) -> Iterator[tuple[bytes, npt.NDArray[np.float32]]]:
+    for start in range(0, len(keys), 500):
+        part = list(keys[start : start + 500])
+        marks = ",".join("?" * len(part))
+        query = f"select key, row from features where key in ({marks})"
+        for key, row in store.execute(query, part):
+            yield key, np.frombuffer(row, dtype=np.float32)
+
+
+def _refuse_errors(batch: Batch) -> None:
+    for error in batch.errors:
+        if error:
+            raise DatasetError(
+                f"An image cannot be learnt from: {error}",
+                "Run cytowell check, and mend or remove what it lists.",
+            )

@@ -1,0 +1,247 @@
+"""A linear head on frozen features: learns from few images in seconds, without PyTorch.
+
+What is tried is decided by grouped cross-validation on the training part alone: which shipped
+network, the whole picture or its centre, which stages of the network, how strong a regularisation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+
+from cytowell import registry
+from cytowell.errors import RecipeError
+from cytowell.images import Preprocessing
+from cytowell.learners.contract import Makings, Task, Ticked, unticked
+from cytowell.learners.features import cached_features
+from cytowell.learners.linear import choose_strength, fit_head, out_of_fold
+from cytowell.runtime.backbone import FrozenBackbone, open_backbone
+from cytowell.runtime.bundle import MapSlice
+from cytowell.runtime.head import Head
+from cytowell.types import Dataset, FloatArray, IntArray
+
+FEW = 30
+"""Below this many images in a class nothing is held back for good."""
+
+WEIGHED = 800
+"""Images on which the candidates are weighed; the winner then sees all."""
+
+STAGES = (("last",), ("16", "last"), ("8", "16", "32", "last"), ("8", "16", "32"), ("8", "16"))
+"""Sets of stages that are weighed, by name; a network without them offers what it has."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Settings of the frozen learner.
+
+    Attributes
+    ----------
+    backbones
+        Registered bundles, bundle folders or ONNX files; the best is kept.
+    crops
+        Shares of the shorter side that are weighed; 1 is the whole picture.
+    balance
+        `balanced` class weights, `smote` in feature space, or `none`.
+    strengths
+        Inverse regularisation strengths that are weighed.
+    folds
+        Of the cross-validation that gives figures where nothing is held back.
+    """
+
+    backbones: tuple[str, ...] = ("imagenet", "blood")
+    crops: tuple[float, ...] = (1.0, 0.83)
+    balance: str = "balanced"
+    strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.balance not in ("none", "balanced", "smote"):
+            raise RecipeError(
+                f"balance = {self.balance!r} is not known.", "Use none, balanced or smote."
+            )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to see the images, and how well a head on it did: log-loss, lower is better."""
+
+    backbone: FrozenBackbone
+    record: Preprocessing
+    stages: tuple[str, ...]
+    strength: float = 0.0
+    loss: float = float("inf")
+
+    def __str__(self) -> str:
+        seen = "whole picture" if self.record.crop >= 1 else f"centre {self.record.crop:.0%}"
+        return f"{self.backbone.name}, {seen}, stages {'+'.join(self.stages)}"
+
+
+class FrozenLearner:
+    """Fits the head; needs nothing beyond a plain install."""
+
+    name = "frozen"
+    exports = True
+    needs = ""
+
+    def fit(self, task: Task) -> Makings:
+        """Weigh the candidates, fit the head on the winner's features of the training part."""
+        s: Frozen = task.settings
+        rows = task.train
+        learn = task.dataset.take(rows)
+        best, tried = self._weigh(task, learn)
+        features = cached_features(
+            best.backbone.session, best.backbone.digest, best.record, learn.samples, task.ticked
+        )
+        chosen = columns(best.backbone.maps, best.stages, features.shape[1])
+        X, y, g = features[:, chosen], learn.labels, learn.groups
+        classes = len(learn.classes)
+        strength = best.strength
+        if len(learn) > WEIGHED:
+            part = np.random.default_rng(task.seed).permutation(len(learn))[: 2 * WEIGHED]
+            strength, _ = choose_strength(
+                X[part], y[part], g[part], classes, s.balance, task.seed, s.strengths
+            )
+        head = fit_head(X, y, classes, strength, s.balance, task.seed)
+        logits = None
+        if not len(task.validation):
+            logits = out_of_fold(X, y, g, classes, strength, s.balance, task.seed, s.folds)
+        weight = np.zeros((classes, features.shape[1]))
+        weight[:, chosen] = head.weight
+        origin = best.backbone.origin
+        return Makings(
+            model=best.backbone.model,
+            maps=best.backbone.maps,
+            record=best.record,
+            head=Head(weight, head.bias),
+            classes=learn.classes,
+            architecture=origin.get("architecture", best.backbone.name),
+            weights=origin.get("weights", f"file {best.backbone.name}"),
+            licence=origin.get("licence", "not stated"),
+            remarks=(
+                f"Frozen features of {best}; C = {strength:g}. Weighed by cross-validation on "
+                f"{min(len(learn), WEIGHED)} training images: "
+                + "; ".join(f"{c} log-loss {c.loss:.3f}" for c in tried[:6])
+                + ".",
+            ),
+            logits=logits,
+            rows=rows if logits is not None else None,
+        )
+
+    def _weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
+        s: Frozen = task.settings
+        few = learn.take(_few(learn, WEIGHED, task.seed))
+        tried: list[Candidate] = []
+        for backbone in open_backbones(s.backbones):
+            for crop in s.crops:
+                record = replace(
+                    backbone.record,
+                    crop=crop,
+                    channels=task.reading.channels,
+                    window=task.reading.window,
+                )
+                task.said(f"looking through {backbone.name}, crop {crop:g}")
+                features = cached_features(
+                    backbone.session, backbone.digest, record, few.samples, task.ticked
+                )
+                for stages in stage_sets(backbone.maps):
+                    X = features[:, columns(backbone.maps, stages, features.shape[1])]
+                    tried.append(_try(task, few, X, Candidate(backbone, record, stages)))
+        tried.sort(key=lambda c: c.loss)
+        best = tried[0]
+        few_labels, groups = few.labels, few.groups
+        features = cached_features(
+            best.backbone.session, best.backbone.digest, best.record, few.samples
+        )
+        X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
+        strength, loss = choose_strength(
+            X, few_labels, groups, len(few.classes), s.balance, task.seed, s.strengths
+        )
+        task.said(f"chosen: {best} (log-loss {loss:.3f})")
+        return replace(best, strength=strength, loss=loss), tried
+
+
+LEARNER = FrozenLearner()
+
+
+def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray:
+    """Give out-of-fold probabilities (N, C) of each label, to doubt labels by."""
+    backbone = open_backbones(("imagenet",))[0]
+    features = cached_features(
+        backbone.session, backbone.digest, backbone.record, dataset.samples, ticked
+    )
+    logits = out_of_fold(
+        features, dataset.labels, dataset.groups, len(dataset.classes), 0.003, "balanced", seed
+    )
+    probabilities: FloatArray = softmax(logits, axis=1)
+    return probabilities
+
+
+def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:
+    s: Frozen = task.settings
+    strength = s.strengths[len(s.strengths) // 2]
+    logits = out_of_fold(
+        X, few.labels, few.groups, len(few.classes), strength, s.balance, task.seed, 3
+    )
+    loss = log_loss(few.labels, softmax(logits, axis=1), labels=np.arange(len(few.classes)))
+    return replace(candidate, strength=strength, loss=float(loss))
+
+
+def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:
+    """Open registered bundles that are there, bundle folders and ONNX files.
+
+    Raises
+    ------
+    RecipeError
+        If none of them is there.
+    """
+    found = []
+    for name in names:
+        if name in registry.names("bundles"):
+            place = Path(registry.load("bundles", name)())
+            if not place.exists():
+                continue
+            found.append(open_backbone(place, name))
+        else:
+            found.append(open_backbone(Path(name), Path(name).name))
+    if not found:
+        raise RecipeError(
+            f"None of the backbones {', '.join(names)} is there.",
+            "Give --backbone a bundle's folder or an ONNX file.",
+        )
+    return found
+
+
+def stage_sets(maps: Sequence[MapSlice]) -> list[tuple[str, ...]]:
+    """Give the sets of stages that a network can offer, the last alone always among them."""
+    if not maps:
+        return [("features",)]
+    have = {m.name.removeprefix("map_") for m in maps}
+    sets = [tuple(n for n in names if n in have) for names in STAGES]
+    return list(dict.fromkeys(s for s in sets if s)) or [tuple(have)]
+
+
+def columns(maps: Sequence[MapSlice], stages: Sequence[str], width: int) -> IntArray:
+    """Give the columns of the features (N, D) that belong to these stages."""
+    if not maps:
+        return np.arange(width)
+    parts = [np.arange(m.start, m.stop) for m in maps if m.name.removeprefix("map_") in stages]
+    return np.fromiter(itertools.chain.from_iterable(parts), dtype=np.int64)
+
+
+def _few(learn: Dataset, most: int, seed: int) -> IntArray:
+    """Give positions of at most `most` samples, rare classes first in their turn."""
+    order = np.random.default_rng(seed).permutation(len(learn))
+    labels = learn.labels[order]
+    turn = np.zeros(len(order), dtype=np.int64)
+    for c in np.unique(labels):
+        here = np.flatnonzero(labels == c)
+        turn[here] = np.arange(len(here))
+    kept: IntArray = np.sort(order[np.argsort(turn, kind="stable")[:most]])
+    return kept

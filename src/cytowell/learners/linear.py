@@ -1,0 +1,150 @@
+"""The regularised linear head: what every bundle ends in, and the probe that starts a fine-tuning.
+
+Multinomial logistic regression on standardised features; the standardisation is folded into the
+weights, so that the head is affine on the features as they come.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from imblearn.over_sampling import SMOTE
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold
+
+from cytowell.runtime.head import Head
+from cytowell.types import FloatArray, IntArray
+
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Inverse regularisation strengths (scikit-learn's C) on standardised features."""
+
+
+def fit_head(
+    features: npt.NDArray[np.floating],
+    labels: IntArray,
+    classes: int,
+    strength: float = 0.03,
+    balance: str = "none",
+    seed: int = 0,
+) -> Head:
+    """Fit the head.
+
+    Parameters
+    ----------
+    features
+        (N, D), only of samples that may be learnt from.
+    labels
+        Class indices 0..C-1; a class without samples gets a logit that never wins.
+    balance
+        `none`, `balanced` (weights inverse to class frequency) or `smote` (synthetic minority
+        samples, Chawla et al. 2002, doi 10.1613/jair.953).
+    """
+    X = np.asarray(features, dtype=np.float32)
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0).astype(np.float32)
+    X = (X - mean) / spread
+    y = labels
+    if balance == "smote":
+        X, y = smote(X, y, seed)
+    model = LogisticRegression(
+        C=strength,
+        max_iter=400,
+        tol=1e-3,
+        class_weight="balanced" if balance == "balanced" else None,
+    )
+    with warnings.catch_warnings():
+        # Stopped a little early is a little more regularised: no reason to alarm anyone.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    weight = np.zeros((classes, X.shape[1]))
+    bias = np.full(classes, -30.0)
+    if len(model.classes_) == 2:
+        weight[model.classes_[1]], bias[model.classes_[1]] = model.coef_[0], model.intercept_[0]
+        bias[model.classes_[0]] = 0.0
+    else:
+        weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    folded = weight / spread
+    return Head(folded, bias - folded @ mean.astype(np.float64))
+
+
+def smote(
+    X: npt.NDArray[np.floating], y: IntArray, seed: int
+) -> tuple[npt.NDArray[np.floating], IntArray]:
+    """Add synthetic samples between neighbours of the rarer classes; never outside what is given.
+
+    A class of fewer than two samples has no neighbours to lie between and stays as it is.
+    """
+    counts = np.bincount(y)
+    present = np.flatnonzero(counts)
+    rarest = int(counts[present].min())
+    wanted = {int(c): int(counts.max()) for c in present if counts[c] >= 2}
+    if not wanted or rarest == counts.max():
+        return X, y
+    neighbours = max(1, min(5, min(int(counts[c]) for c in wanted) - 1))
+    grown: tuple[npt.NDArray[np.floating], IntArray] = SMOTE(
+        sampling_strategy=wanted, k_neighbors=neighbours, random_state=seed
+    ).fit_resample(X, y)
+    return grown
+
+
+def folds(
+    labels: IntArray, groups: npt.NDArray[np.str_], count: int, seed: int
+) -> list[tuple[IntArray, IntArray]]:
+    """Cut into grouped, stratified folds, as many as the rarest class has groups, `count` at most.
+
+    Returns
+    -------
+    list
+        Pairs of positions (learn, judge).
+    """
+    per_class = [len(np.unique(groups[labels == c])) for c in np.unique(labels)]
+    k = max(2, min([count, *per_class]))
+    cutter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return [
+            (a.astype(np.int64), b.astype(np.int64))
+            for a, b in cutter.split(labels, labels, groups)
+        ]
+
+
+def out_of_fold(
+    features: npt.NDArray[np.floating],
+    labels: IntArray,
+    groups: npt.NDArray[np.str_],
+    classes: int,
+    strength: float,
+    balance: str,
+    seed: int,
+    count: int = 5,
+) -> FloatArray:
+    """Give logits (N, C) of each sample by a head that learnt from other groups only."""
+    logits = np.zeros((len(labels), classes))
+    for learn, judge in folds(labels, groups, count, seed):
+        head = fit_head(features[learn], labels[learn], classes, strength, balance, seed)
+        logits[judge] = head.logits(features[judge])
+    return logits
+
+
+def choose_strength(
+    features: npt.NDArray[np.floating],
+    labels: IntArray,
+    groups: npt.NDArray[np.str_],
+    classes: int,
+    balance: str,
+    seed: int,
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[float, float]:
+    """Choose C by grouped inner validation; give it and its log-loss."""
+    losses = []
+    for strength in strengths:
+        logits = out_of_fold(features, labels, groups, classes, strength, balance, seed, count=3)
+        losses.append(float(log_loss(labels, softmax(logits, axis=1), labels=np.arange(classes))))
+    best = int(np.argmin(losses))
+    return strengths[best], losses[best]

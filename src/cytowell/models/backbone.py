@@ -1,0 +1,140 @@
+"""What every network of this room looks like from outside: uint8 in, means of maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from cytowell.errors import RecipeError, UnknownName
+from cytowell.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a network's numbers come from: name, weights and licence travel with the bundle."""
+
+    architecture: str
+    weights: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Which maps of the body are averaged into features.
+
+    `taps` are indices into timm's feature stages; the last map is always there. Names are what
+    the exported graph calls the maps.
+    """
+
+    taps: tuple[int, ...] = ()
+    names: tuple[str, ...] = field(default=("last",))
+
+
+class Backbone(nn.Module):
+    """Normalise, run the body, average its maps.
+
+    Parameters
+    ----------
+    body
+        A timm network without pooling and classifier.
+    mean, std
+        Normalisation in units of pixel values 0..255, one number per channel.
+    provenance
+        What the bundle says about it.
+    stages
+        Maps to be averaged beside the last one; those of `taps_of` if not said.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        provenance: Provenance,
+        stages: Stages | None = None,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.provenance = provenance
+        self.stages = taps_of(body) if stages is None else stages
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Turn pixels (N, 3, H, W), 0..255 of any type, into the body's input."""
+        scaled: Tensor = (image.float() - self.mean) / self.std  # type: ignore[operator]
+        return scaled
+
+    def maps(self, normalised: Tensor) -> list[Tensor]:
+        """Give the tapped maps and the last, each (N, C_i, H_i, W_i), if they are maps at all."""
+        body: Any = self.body
+        if not self.stages.taps:
+            return [body.forward_features(normalised)]
+        last, tapped = body.forward_intermediates(normalised, indices=list(self.stages.taps))
+        return [*tapped, last]
+
+    def pooled(self, normalised: Tensor) -> Tensor:
+        """Give the last map's features (N, D): its spatial means, or the body's own pooling."""
+        body: Any = self.body
+        last: Tensor = body.forward_features(normalised)
+        if last.ndim == 4:
+            return last.mean(dim=(2, 3))
+        head: Tensor = body.forward_head(last, pre_logits=True)
+        return head
+
+    def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """Give parameters with their depth from 0 (stem) to 1 (last), for discriminative rates."""
+        body: Any = self.body
+        matcher = timm.models.group_parameters(body, body.group_matcher(coarse=False), reverse=True)
+        last = max(matcher.values()) or 1
+        layers: dict[int, list[nn.Parameter]] = {}
+        for name, parameter in body.named_parameters():
+            layers.setdefault(min(matcher[name], last), []).append(parameter)
+        for depth in sorted(layers):
+            yield depth / last, layers[depth]
+
+
+def taps_of(body: Any) -> Stages:
+    """Give the stages at an eighth, a sixteenth and a thirty-second of the input, where there are.
+
+    Early maps carry over to other stains and microscopes better than the last; which of them a
+    head listens to is decided by evidence, not here.
+    """
+    info = getattr(getattr(body, "feature_info", None), "info", None) or getattr(
+        body, "feature_info", None
+    )
+    if not isinstance(info, list) or not hasattr(body, "forward_intermediates"):
+        return Stages()
+    last = {int(stage["reduction"]): i for i, stage in enumerate(info)}
+    taps = [i for reduction, i in sorted(last.items()) if reduction in (8, 16, 32)]
+    if taps and info[taps[-1]]["num_chs"] == getattr(body, "num_features", 0):
+        taps = taps[:-1]
+    names = tuple(f"{info[i]['reduction']}" for i in taps)
+    return Stages(tuple(taps), (*names, "last"))
+
+
+def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a timm network without weights, pooling and classifier; give it and its record.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest name that timm has.
+    """
+    architecture = name.removeprefix("timm/")
+    if not name.startswith("hf-hub:") and not timm.is_model(architecture.split(".")[0]):
+        raise UnknownName(
+            f"There is no backbone {name!r}.",
+            did_you_mean(architecture, timm.list_models())[:120],
+        )
+    try:
+        body = timm.create_model(architecture, pretrained=False, num_classes=0, global_pool="")
+    except Exception as error:
+        raise RecipeError(f"timm cannot build {name!r} ({error}).", "Choose another.") from error
+    record = dict(body.pretrained_cfg)
+    return body, record

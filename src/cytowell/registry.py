@@ -1,0 +1,110 @@
+"""Names to parts: a literal table, a laboratory's own parts by entry point, and did-you-mean.
+
+A part is named ``module:attribute`` and imported when it is asked for, so that a room may name a
+part of a room above it without importing it, and PyTorch is loaded by nobody who does not need it.
+A laboratory adds its own in its package's metadata::
+
+    [project.entry-points."cytowell.sources"]
+    our-microscope = "our_package.cytowell:read"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from cytowell.errors import MissingExtra, UnknownName
+
+TABLE: dict[str, dict[str, str]] = {
+    "sources": {
+        "folders": "cytowell.sources.folders:read",
+        "table": "cytowell.sources.table:read",
+        "npz": "cytowell.sources.npz:read",
+    },
+    "checks": {
+        "files": "cytowell.checks.files:check",
+        "duplicates": "cytowell.checks.duplicates:check",
+        "leakage": "cytowell.checks.leakage:check",
+        "labels": "cytowell.checks.labels:check",
+    },
+    "learners": {
+        "frozen": "cytowell.learners.frozen:LEARNER",
+        "finetune": "cytowell.training.finetune:LEARNER",
+    },
+    "exporters": {
+        "finetune": "cytowell.export.bundle:export",
+    },
+    "backbones": {
+        "efficientnet-lite0": "cytowell.models.lite:lite0",
+        "efficientnet-lite1": "cytowell.models.lite:lite1",
+        "efficientnet-lite2": "cytowell.models.lite:lite2",
+    },
+    "bundles": {
+        "blood": "cytowell.weights:blood",
+        "imagenet": "cytowell.weights:imagenet",
+    },
+}
+
+EXTRAS = {
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "lightning": "train",
+    "tensorboard": "train",
+    "onnx": "train",
+    "safetensors": "train",
+    "pytorch_metric_learning": "train",
+    "gradio": "serve",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "ray": "scale",
+    "pi_heif": "heic",
+}
+
+
+def names(kind: str) -> dict[str, str]:
+    """Give every part of a kind, a laboratory's own included: name to ``module:attribute``."""
+    found = dict(TABLE[kind])
+    for entry in entry_points(group=f"cytowell.{kind}"):
+        found.setdefault(entry.name, entry.value)
+    return found
+
+
+def did_you_mean(wanted: str, known: list[str]) -> str:
+    """Give the remedy for a name that is not known."""
+    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(sorted(known))}."
+
+
+def load(kind: str, name: str) -> Any:
+    """Import the part of this kind and name.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known name.
+    MissingExtra
+        If it needs a package of an extra that is not installed.
+    """
+    known = names(kind)
+    if name not in known:
+        raise UnknownName(f"There is no {name!r} among the {kind}.", did_you_mean(name, [*known]))
+    return part(known[name], name)
+
+
+def part(reference: str, name: str = "") -> Any:
+    """Import ``module:attribute``; a missing extra is an error that says how to install it."""
+    module, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in EXTRAS:
+            raise
+        raise MissingExtra(
+            f"{name or reference!r} needs {missing}, which is not installed.",
+            f'Run: pip install "cytowell[{EXTRAS[missing]}]".',
+        ) from error

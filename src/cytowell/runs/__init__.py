@@ -1,0 +1,1 @@
+"""The whole way in one folder: check, split, learn, export, evaluate, report."""

@@ -1,0 +1,374 @@
+"""From a folder of photographs to a signed bundle: the main job, step by step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cytowell import checks, registry, splits
+from cytowell.errors import Blocked, RunError, UnknownName
+from cytowell.evaluation.metrics import evaluate
+from cytowell.images import Preprocessing, load_many
+from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
+from cytowell.learners.frozen import FEW, doubts
+from cytowell.registry import did_you_mean
+from cytowell.runs import recipe as recipes
+from cytowell.runs import story
+from cytowell.runs.assemble import Assembled, assemble, gather, out_of_fold_calls
+from cytowell.runs.recipe import Recipe
+from cytowell.runtime.bundle import load
+from cytowell.runtime.calls import shape
+from cytowell.storage import explaining, write_text, write_with
+from cytowell.types import Dataset, Findings, FloatArray, Predictions, Split
+
+PROVEN = 64
+"""Real images on which PyTorch and ONNX Runtime must agree."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its bundle's folder and its figures."""
+
+    folder: Path
+    bundle: Path
+    metrics: dict[str, Any]
+    split: Split
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.folder / "report.html"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How a run speaks to the person who waits."""
+
+    said: Said = silent
+    ticked: Ticked = unticked
+
+
+def check(
+    dataset: Dataset,
+    voice: Voice | None = None,
+    doubt: bool = False,
+    seed: int = 7,
+    record: Preprocessing | None = None,
+    resplit: bool = False,
+) -> Findings:
+    """Look for what is wrong with a data set.
+
+    Parameters
+    ----------
+    doubt
+        Doubt labels too, by out-of-fold probabilities of a head on the shipped network's features.
+    record
+        Channels and window of multi-channel and 16-bit images.
+    resplit
+        Whether a split is made anew anyway, so that a given one that leaks does not block.
+    """
+    heard = voice or Voice()
+
+    def look(probabilities: FloatArray | None, only: tuple[str, ...] | None) -> Findings:
+        return checks.check_all(
+            dataset,
+            probabilities,
+            progress=lambda what, done, of: heard.ticked(done, of, what),
+            record=record,
+            resplit=resplit,
+            only=only,
+        )
+
+    found = look(None, None)
+    usable = (dataset.labels >= 0) & ~found.excluded
+    counts = np.bincount(dataset.labels[usable], minlength=max(1, len(dataset.classes)))
+    if not doubt or found.blocking or len(counts) < 2 or counts.min() < 2:
+        return found
+    heard.said("looking through the shipped network for doubtful labels")
+    part = dataset.take(usable)
+    probabilities = np.full((len(dataset), len(dataset.classes)), np.nan)
+    probabilities[usable] = doubts(part, seed, heard.ticked)
+    doubted = look(probabilities, ("labels",))
+    return checks.join(dataset, {"all": found, "labels": doubted})
+
+
+def train(
+    dataset: Dataset,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    split: Split | None = None,
+    final: bool = False,
+    resume: bool = False,
+    voice: Voice | None = None,
+) -> Run:
+    """Check, split, learn, export, evaluate and report into one folder.
+
+    Parameters
+    ----------
+    out
+        The run's folder: ``bundle/``, ``report.html``, ``report.json``, ``predictions.csv``,
+        ``split.csv``, ``findings.csv``, ``recipe.toml``.
+    recipe
+        The default learner's standard preset without it.
+    final
+        Keep this run as ``twin/``, whose figures the report shows, and learn once more from its
+        training and test parts together; the validation part goes on calibrating.
+    resume
+        Go on where an interrupted run of the same data and recipe stopped.
+
+    Raises
+    ------
+    Blocked
+        If a check found something that must be mended first.
+    RunError
+        If the folder holds another run.
+    """
+    heard = voice or Voice()
+    folder = Path(out)
+    if recipe is None:
+        recipe, sentence = recipes.make()
+        heard.said(sentence)
+    if recipe.positive and recipe.positive not in dataset.classes:
+        raise UnknownName(
+            f"There is no class {recipe.positive!r} to be positive.",
+            did_you_mean(recipe.positive, [*dataset.classes]),
+        )
+    with explaining(folder):
+        _claim(folder, dataset, recipe, resume, final)
+        if not final:
+            return _once(dataset, folder, recipe, split, heard, resume)
+        twin = folder / "twin"
+        if _is_whole(twin) and _same(twin, dataset, recipe):
+            heard.said(f"keeping the twin in {twin}")
+            first = _read(twin, dataset)
+        else:
+            heard.said("first the twin, whose figures the report will show")
+            first = _once(dataset, twin, recipe, split, heard, resume)
+        return _again(dataset, folder, recipe, first, heard, resume)
+
+
+def _once(
+    dataset: Dataset, folder: Path, recipe: Recipe, split: Split | None, heard: Voice, resume: bool
+) -> Run:
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe.save(folder / "recipe.toml")
+    _sign(folder, dataset, recipe)
+    heard.said(f"checking {len(dataset)} images")
+    findings = check(dataset, heard, resplit=recipe.new_split, record=_reading(recipe))
+    write_with(folder / "findings.csv", lambda f: findings.table.to_csv(f, index=False))
+    if findings.blocking:
+        raise Blocked(
+            " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
+        )
+    made = split if split is not None else _split(dataset, findings, recipe)
+    splits.save(made, folder / "split.csv")
+    heard.said(f"split: {made.how}")
+    few = recipe.learner == "frozen" and _rarest(dataset, findings) < FEW
+    if few:
+        everything = np.flatnonzero((dataset.labels >= 0) & ~findings.excluded)
+        made = Split(
+            np.where(np.isin(np.arange(len(dataset)), everything), "train", "excluded"),
+            dataset.paths,
+            how=f"nothing held back: a class has fewer than {FEW} images, so all figures come "
+            "from grouped cross-validation",
+            seed=recipe.seed,
+        )
+        splits.save(made, folder / "split.csv")
+    makings = _learn(dataset, made, folder, recipe, heard, resume)
+    done = assemble(
+        makings, dataset, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
+    )
+    if few:
+        assert makings.logits is not None
+        assert makings.rows is not None
+        calls = out_of_fold_calls(done.bundle, dataset, makings.rows, makings.logits)
+        before = out_of_fold_calls(done.unscaled, dataset, makings.rows, makings.logits)
+    else:
+        heard.said("calling the test part")
+        batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
+        calls, before = done.bundle.call(batch), done.unscaled.call(batch)
+    told = story.Told(
+        dataset=dataset,
+        findings=findings,
+        split=made,
+        recipe=recipe,
+        makings=makings,
+        calls=_with_parts(calls, made),
+        before=before,
+        learnt=done.bundle.call(done.learnt) if not few else None,
+        out_of_fold=few,
+    )
+    return _finish(folder, told, done, heard)
+
+
+def _again(
+    dataset: Dataset, folder: Path, recipe: Recipe, twin: Run, heard: Voice, resume: bool
+) -> Run:
+    """Learn once more, from training and test part together; the twin's figures stand."""
+    recipe.save(folder / "recipe.toml")
+    for name in ("findings.csv", "predictions.csv", "report.json"):
+        shutil.copy2(twin.folder / name, folder / name)
+    made = twin.split
+    joined = replace(
+        made,
+        parts=np.where(made.parts == "test", "train", made.parts),
+        how=f"{made.how}; the final bundle learnt from training and test part",
+    )
+    splits.save(joined, folder / "split.csv")
+    heard.said("now the final bundle, from training and test part together")
+    if not len(made.validation):
+        heard.said("the twin already learnt from every image")
+        shutil.copytree(twin.bundle, folder / "bundle", dirs_exist_ok=True)
+    else:
+        makings = _learn(dataset, joined, folder, recipe, heard, resume)
+        done = assemble(
+            makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
+        )
+        seen = story.Final(dataset=dataset, split=joined, recipe=recipe, makings=makings)
+        story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")
+    story.retell(twin.folder, folder, load(folder / "bundle"))
+    return Run(folder, folder / "bundle", twin.metrics, joined)
+
+
+def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Run:
+    heard.said("figures and report")
+    positive = told.recipe.positive or None
+    metrics = evaluate(told.calls, positive=positive, seed=told.recipe.seed)
+    part = "out of fold" if told.out_of_fold else "test"
+    story.save_bundle(folder / "bundle", done.bundle, told.origin(), metrics, part)
+    bundle = load(folder / "bundle")
+    known = frozenset({"truth", "group", "split"})
+    write_with(
+        folder / "predictions.csv",
+        lambda f: shape(told.calls.frame(known)).to_csv(f, index=False, lineterminator="\n"),
+    )
+    story.tell(folder, told, bundle, metrics)
+    return Run(folder, folder / "bundle", metrics, told.split)
+
+
+def _learn(
+    dataset: Dataset, made: Split, folder: Path, recipe: Recipe, heard: Voice, resume: bool
+) -> Makings:
+    learner = registry.load("learners", recipe.learner)
+    task = Task(
+        dataset=dataset,
+        train=made.train,
+        validation=made.validation,
+        settings=recipe.settings,
+        seed=recipe.seed,
+        folder=folder,
+        reading=_reading(recipe),
+        resume=resume,
+        said=heard.said,
+        ticked=heard.ticked,
+    )
+    heard.said(f"learning from {len(made.train)} images ({recipe.learner})")
+    learned = learner.fit(task)
+    if isinstance(learned, Makings):
+        return learned
+    rows = made.validation if len(made.validation) else made.train
+    some = [dataset.samples[int(i)] for i in rows[:PROVEN]]
+    pixels = _pixels(some, learned.record)
+    export = registry.load("exporters", recipe.learner)
+    heard.said("exporting, and comparing PyTorch with ONNX Runtime")
+    exported: Makings = export(learned, pixels)
+    return exported
+
+
+def _reading(recipe: Recipe) -> Preprocessing:
+    return Preprocessing(channels=recipe.channels, window=recipe.window)
+
+
+def _pixels(samples: list[Any], record: Preprocessing) -> npt.NDArray[np.uint8]:
+    read = [p for p in load_many(samples, record) if isinstance(p, np.ndarray)]
+    return np.stack(read)
+
+
+def _split(dataset: Dataset, findings: Findings, recipe: Recipe) -> Split:
+    given = dataset
+    if recipe.new_split:
+        given = replace(dataset, samples=tuple(replace(s, split=None) for s in dataset.samples))
+    return splits.split(
+        given,
+        findings,
+        test=recipe.test,
+        validation=recipe.validation,
+        seed=recipe.seed,
+        by_image=recipe.by_image,
+    )
+
+
+def _rarest(dataset: Dataset, findings: Findings) -> int:
+    usable = (dataset.labels >= 0) & ~findings.excluded
+    splits.require_classes(dataset, usable)
+    return int(np.bincount(dataset.labels[usable], minlength=len(dataset.classes)).min())
+
+
+def _with_parts(calls: Predictions, made: Split) -> Predictions:
+    part = dict(zip(made.paths, made.parts, strict=True))
+    samples = tuple(replace(s, split=str(part[s.path])) for s in calls.samples)
+    return replace(calls, samples=samples)
+
+
+def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: bool) -> None:
+    """Refuse a folder that holds something else; move a whole run aside as twin for `final`."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if final and _is_whole(folder) and not (folder / "twin").exists():
+        if not _same(folder, dataset, recipe):
+            raise RunError(
+                f"{folder} holds a run of other data or of another recipe.",
+                "Choose another --out, or repeat its own command with --final.",
+            )
+        beside = folder.with_name(f".twin-of-{folder.name}")
+        folder.rename(beside)
+        folder.mkdir()
+        beside.rename(folder / "twin")
+        return
+    whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
+    if not (whose / "run.json").exists():
+        raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
+    if not _same(whose, dataset, recipe):
+        raise RunError(
+            f"{folder} holds a run of other data or of another recipe.", "Choose another --out."
+        )
+    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", folder / "bundle"))
+    if begun and not resume and not (final and _is_whole(folder / "twin")):
+        raise RunError(
+            f"{folder} already holds this run.",
+            "Use --resume to go on where it stopped, or choose another --out.",
+        )
+
+
+def _sign(folder: Path, dataset: Dataset, recipe: Recipe) -> None:
+    record = {"data": dataset.digest(), "recipe": _essence(recipe)}
+    write_text(folder / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def _same(folder: Path, dataset: Dataset, recipe: Recipe) -> bool:
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(record == {"data": dataset.digest(), "recipe": _essence(recipe)})
+
+
+def _essence(recipe: Recipe) -> Any:
+    settings = recipe.settings
+    table = asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
+    return json.loads(json.dumps({**asdict(replace(recipe, settings={})), "settings": table}))
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "report.json").is_file() and (folder / "bundle" / "SHA256SUMS").is_file()
+
+
+def _read(folder: Path, dataset: Dataset) -> Run:
+    metrics = json.loads((folder / "report.json").read_text(encoding="utf-8"))["metrics"]
+    return Run(folder, folder / "bundle", metrics, splits.load(folder / "split.csv", dataset))

@@ -1,0 +1,300 @@
+"""What a run leaves to be read: bundle with card, report.json, and the page drawn from them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cytowell import splits
+from cytowell.errors import RunError
+from cytowell.evaluation.metrics import evaluate
+from cytowell.evaluation.report import Story, write_report
+from cytowell.evaluation.verdict import percent_range
+from cytowell.learners.contract import Makings
+from cytowell.runs.recipe import Recipe
+from cytowell.runtime.bundle import Bundle, Facts
+from cytowell.storage import write_text
+from cytowell.types import Dataset, Findings, Predictions, Split
+
+SHOWN = ("ece", "brier", "log_loss", "accuracy")
+TRIALS = 200
+"""Bootstrap draws for figures that stand beside the main ones."""
+
+PACKAGES = ("cytowell", "numpy", "onnxruntime", "scikit-learn", "pillow", "torch", "timm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """What a bundle was made from."""
+
+    dataset: Dataset
+    split: Split
+    recipe: Recipe
+    makings: Makings
+
+    def origin(self) -> dict[str, Any]:
+        """Give where a bundle came from, as names and values."""
+        m = self.makings
+        return {
+            "data": self.dataset.digest(),
+            "split": self.split.digest(),
+            "images": {p: len(self.split.where(p)) for p in ("train", "validation", "test")},
+            "learner": self.recipe.learner,
+            "preset": self.recipe.preset,
+            "seed": self.recipe.seed,
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "versions": versions(),
+            "architecture": m.architecture,
+            "weights": m.weights,
+            "licence": m.licence,
+            "remarks": list(m.remarks),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Final):
+    """A run that has judged itself."""
+
+    findings: Findings
+    calls: Predictions
+    before: Predictions
+    learnt: Predictions | None
+    out_of_fold: bool
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what computed the run."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def save_bundle(
+    folder: Path, bundle: Bundle, origin: Mapping[str, Any], metrics: Mapping[str, Any], part: str
+) -> None:
+    """Write the bundle with its confusion matrix, its origin and its model card."""
+    counts = metrics["confusion"]["counts"]
+    facts = replace(
+        bundle.facts,
+        confusion=tuple(tuple(int(v) for v in row) for row in counts),
+        confusion_of=part,
+        origin=dict(origin),
+        positive=metrics.get("positive"),
+    )
+    made = Bundle(facts, bundle.head, bundle.statistics, bundle.model)
+    made.save(folder, card(facts, metrics))
+
+
+def card(facts: Facts, metrics: Mapping[str, Any]) -> str:
+    """Write the model card."""
+    origin = facts.origin
+    images = origin.get("images", {})
+    synthetic = "\n**Learnt from synthetic images. Good for trying the tool, for nothing else.**\n"
+    rows = [
+        " | ".join(
+            ["", str(c["class"]), str(c["n"])]
+            + [percent_range(c[k]) for k in ("recall", "precision")]
+            + [""]
+        ).strip()
+        for c in metrics["per_class"]
+    ]
+    return "\n".join(
+        [
+            "# Model card",
+            "",
+            "Research use only, not an in vitro diagnostic.",
+            synthetic if facts.synthetic else "",
+            f"Tells apart: {', '.join(facts.classes)}.",
+            "",
+            f"- Architecture: {origin.get('architecture')}, input {facts.preprocessing.size} px",
+            f"- Started from: {origin.get('weights')} ({origin.get('licence')})",
+            f"- Learnt from {images.get('train')} images, calibrated on "
+            f"{images.get('validation')}; data {str(origin.get('data'))[:16]}",
+            f"- Learner {origin.get('learner')}, preset {origin.get('preset')}, seed "
+            f"{origin.get('seed')}; {origin.get('made')}",
+            f"- Calls below a probability of {facts.threshold:.3f} are left undecided",
+            "",
+            f"## Figures ({facts.confusion_of}, n = {metrics['n']})",
+            "",
+            f"Accuracy {percent_range(metrics['accuracy'])}, macro-F1 "
+            f"{percent_range(metrics['macro_f1'])}. 95 % intervals: {metrics['intervals']}",
+            "",
+            "| class | n | recall | precision |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "They hold for images taken and stained as these were. On another laboratory's images "
+            "measure anew (cytowell evaluate) before you rely on them.",
+            "",
+        ]
+    )
+
+
+def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -> None:
+    """Write ``report.json``, and the page drawn from it."""
+    record: dict[str, Any] = {
+        "title": f"Classifier of {Path(told.dataset.origin).name or 'photographs'}",
+        "metrics": metrics,
+        "train_metrics": None,
+        "before": _few(told.before),
+        "after": {k: metrics[k] for k in SHOWN},
+        "temperature": bundle.facts.temperature,
+        "threshold": bundle.facts.threshold,
+        "synthetic": told.dataset.synthetic,
+        "notes": _notes(told),
+        "caveats": _caveats(told.dataset),
+        "balance": _balance(told.dataset, told.split),
+        "split_how": told.split.how,
+        "leakage": _leakage(told),
+        "curve": [asdict(point) for point in told.makings.curve],
+        "made": bundle_rows(bundle),
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "findings": None,
+    }
+    if told.learnt is not None:
+        record["train_metrics"] = evaluate(told.learnt, resamples=TRIALS)
+    record["findings"] = {
+        "blocking": list(told.findings.blocking),
+        "remarks": list(told.findings.remarks),
+    }
+    write_text(folder / "report.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    render(folder)
+
+
+def retell(twin: Path, folder: Path, bundle: Bundle) -> None:
+    """Draw a final run's page: the twin's figures, the final bundle's origin, and that it is so."""
+    record = json.loads((twin / "report.json").read_text(encoding="utf-8"))
+    images = bundle.facts.origin["images"]
+    record["notes"] = [
+        "The figures on this page belong to the twin, a bundle made by the same recipe that never "
+        f"saw the test part. The bundle that is delivered learnt from {images['train']} images, "
+        "test part included, so nothing is left here to measure it on; it is not expected to be "
+        "worse.",
+        *record["notes"],
+    ]
+    record["temperature"] = bundle.facts.temperature
+    record["threshold"] = bundle.facts.threshold
+    record["made"] = bundle_rows(bundle)
+    write_text(folder / "report.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    render(folder)
+
+
+def render(folder: Path) -> Path:
+    """Draw ``report.html`` from what lies in a run's or an evaluation's folder.
+
+    Raises
+    ------
+    RunError
+        If ``report.json`` or ``predictions.csv`` is missing or cannot be read.
+    """
+    try:
+        record = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        frame = pd.read_csv(
+            folder / "predictions.csv",
+            dtype=dict.fromkeys(("path", "label", "truth", "group", "split", "subclass"), "str"),
+            keep_default_na=False,
+            na_values=[""],
+        )
+        calls = Predictions.from_frame(frame)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{folder} holds no whole run ({error}).", "Run it again.") from error
+    found = record.pop("findings")
+    findings = None
+    if found is not None and (folder / "findings.csv").exists():
+        table = pd.read_csv(folder / "findings.csv")
+        findings = Findings(table, tuple(found["blocking"]), tuple(found["remarks"]))
+    record["when"] = datetime.fromisoformat(record["when"])
+    record["made"] = [(name, value) for name, value in record["made"]]
+    story = Story(predictions=calls, findings=findings, **record)
+    write_report(folder / "report.html", story)
+    return folder / "report.html"
+
+
+def _few(calls: Predictions) -> dict[str, Any]:
+    metrics = evaluate(calls, resamples=TRIALS)
+    return {k: metrics[k] for k in SHOWN}
+
+
+def _notes(told: Told) -> list[str]:
+    notes = []
+    if told.out_of_fold:
+        notes.append(
+            "A class has few images, so none was held back for good: each figure is of calls by a "
+            "head that had not seen the image's group (grouped cross-validation); the head that is "
+            "delivered is fitted on all images."
+        )
+    return [*notes, *told.makings.remarks]
+
+
+def _caveats(dataset: Dataset) -> list[str]:
+    caveats = list(dataset.notes)
+    if not dataset.has_groups:
+        caveats.append(
+            "Nothing says which slide, plate or donor an image comes from, so the split is by "
+            "image: the figures are optimistic for slides and donors not seen before."
+        )
+    return caveats
+
+
+def _balance(dataset: Dataset, made: Split) -> dict[str, dict[str, int]]:
+    counts = {}
+    for part in ("train", "validation", "test", "excluded"):
+        labels = dataset.labels[made.where(part)]
+        if len(labels):
+            found = np.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+            counts[part] = dict(zip(dataset.classes, (int(n) for n in found), strict=True))
+    return counts
+
+
+def _leakage(told: Told) -> str:
+    units = splits.units_of(told.dataset, told.findings, told.recipe.by_image)
+    inside = told.split.parts != "excluded"
+    if told.out_of_fold:
+        return "Folds keep groups and copies together."
+    count = len(np.unique(units[inside]))
+    splits.refuse_torn(told.split.parts, units, told.dataset)
+    images = int(inside.sum())
+    if told.recipe.by_image:
+        return (
+            "Split by single image, as asked for: what images of one group share may leak from "
+            "training to test, and the figures are too good by that."
+        )
+    return (
+        f"Checked: none of the {count} groups and sets of copies ({images} images) lies on two "
+        "sides."
+    )
+
+
+def bundle_rows(bundle: Bundle) -> list[tuple[str, str]]:
+    """Give where a bundle came from, as a report shows it."""
+    origin = bundle.facts.origin
+    rows: Sequence[tuple[str, Any]] = (
+        ("Bundle", bundle.digest),
+        ("Data", origin.get("data")),
+        ("Split", origin.get("split")),
+        ("Learner", f"{origin.get('learner')}, preset {origin.get('preset')}"),
+        ("Seed", origin.get("seed")),
+        ("Network", f"{origin.get('architecture')}, {bundle.facts.preprocessing.size} px"),
+        ("Started from", origin.get("weights")),
+        ("Licence of the start", origin.get("licence")),
+        ("Command", origin.get("command")),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in origin.get("versions", {}).items())),
+        ("Made", origin.get("made")),
+    )
+    return [(name, str(value)) for name, value in rows]

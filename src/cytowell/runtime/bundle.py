@@ -1,0 +1,390 @@
+"""The bundle: a backbone, a linear head, and one JSON that says the rest.
+
+bundle.json      kind, format, classes, preprocessing, temperature, thresholds, origin
+backbone.onnx    upright RGB uint8 (N, H, W, 3) to `features` (N, D) and the maps behind them
+head.npz         weight (C, D) and bias (C,), affine on the features
+statistics.npz   what the training images look like in feature space
+MODEL_CARD.md    the same for people
+SHA256SUMS       of every file above, verified at loading
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.special import softmax
+
+from cytowell import registry
+from cytowell.errors import BundleCorrupt, BundleError, BundleRefused, BundleTooNew
+from cytowell.images import Preprocessing
+from cytowell.runtime import pipeline
+from cytowell.runtime.head import Head, Statistics
+from cytowell.runtime.session import Session
+from cytowell.storage import replacing_folder
+from cytowell.types import BoolArray, Dataset, FloatArray, Pixels, Predictions, Sample
+
+FORMAT = 1
+FILES = ("bundle.json", "backbone.onnx", "head.npz", "statistics.npz", "MODEL_CARD.md")
+_CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
+
+
+@dataclass(frozen=True)
+class MapSlice:
+    """Features start..stop are the spatial means of the map called `name`."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `bundle.json` says.
+
+    Attributes
+    ----------
+    temperature
+        Divides the logits (Guo et al. 2017, arXiv 1706.04599).
+    threshold
+        Lowest probability of the likeliest class that is a call.
+    farthest
+        Largest distance to the training images at which a call is made; None for no limit.
+    maps
+        Which features are means of which map; empty says `maps: none`.
+    confusion
+        Counts on the test part, truth down, calls across; empty if there was none.
+    origin
+        Data hash, split hash, versions, seed, command, licences: names and values.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    threshold: float = 0.0
+    farthest: float | None = None
+    positive: str | None = None
+    maps: tuple[MapSlice, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    confusion_of: str = ""
+    synthetic: bool = False
+    origin: dict[str, Any] = field(default_factory=dict)
+    kind: str = "classifier"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as it is written."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "classes": list(self.classes),
+            "positive": self.positive,
+            "preprocessing": self.preprocessing.to_json(),
+            "temperature": self.temperature,
+            "thresholds": {"probability": self.threshold, "distance": self.farthest},
+            "maps": [[m.name, m.start, m.stop] for m in self.maps] or "none",
+            "confusion": {"of": self.confusion_of, "counts": [list(r) for r in self.confusion]},
+            "synthetic": self.synthetic,
+            "origin": self.origin,
+        }
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> Facts:
+        """Read the record."""
+        maps = record["maps"]
+        return Facts(
+            classes=tuple(record["classes"]),
+            preprocessing=Preprocessing.from_json(record["preprocessing"]),
+            temperature=float(record["temperature"]),
+            threshold=float(record["thresholds"]["probability"]),
+            farthest=record["thresholds"]["distance"],
+            positive=record["positive"],
+            maps=() if maps == "none" else tuple(MapSlice(*m) for m in maps),
+            confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
+            confusion_of=record["confusion"]["of"],
+            synthetic=record["synthetic"],
+            origin=record["origin"],
+            kind=record["kind"],
+        )
+
+
+class Bundle:
+    """A classifier ready to call images; made by `load`.
+
+    Parameters
+    ----------
+    facts, head, statistics
+        What the bundle's files say.
+    model
+        The bytes of ``backbone.onnx``.
+    digest
+        Hash of the bundle, which reports print.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        head: Head,
+        statistics: Statistics | None,
+        model: bytes,
+        digest: str = "",
+        name: str = "bundle",
+    ) -> None:
+        self.facts = facts
+        self.head = head
+        self.statistics = statistics
+        self.model = model
+        self.digest = digest
+        self.name = name
+        self.session = Session(model, f"{name}/backbone.onnx")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the bundle tells apart."""
+        return self.facts.classes
+
+    def predict(self, images: Any, workers: int | None = None) -> Predictions:
+        """Call images.
+
+        Parameters
+        ----------
+        images
+            Paths, samples, a data set, PIL images or uint8 arrays (H, W, 3), one or many.
+
+        Returns
+        -------
+        Predictions
+            One row per image, in order; an image that cannot be read is a row with its error.
+        """
+        parts = list(self.stream(as_samples(images), workers))
+        if parts:
+            return Predictions.join(parts)
+        none = np.zeros((0, len(self.classes)))
+        return Predictions((), self.classes, none, np.zeros(0, dtype=np.bool_), (), ())
+
+    def stream(
+        self, samples: Iterable[Sample | Pixels], workers: int | None = None
+    ) -> Iterator[Predictions]:
+        """Call images batch by batch, in order, in constant memory."""
+        for batch in pipeline.features(self.session, self.facts.preprocessing, samples, workers):
+            yield self.call(batch)
+
+    def features(
+        self, samples: Iterable[Sample | Pixels], workers: int | None = None
+    ) -> Iterator[pipeline.Batch]:
+        """Give features batch by batch, in order."""
+        return pipeline.features(self.session, self.facts.preprocessing, samples, workers)
+
+    def probabilities(self, features: npt.NDArray[np.floating]) -> FloatArray:
+        """Give calibrated probabilities (N, C) of features (N, D)."""
+        logits = self.head.logits(features) / self.facts.temperature
+        grown: FloatArray = softmax(logits, axis=1)
+        return grown
+
+    def call(self, batch: pipeline.Batch) -> Predictions:
+        """Turn features into calls: probabilities, and whether they are sure and near enough."""
+        n = len(batch.samples)
+        rows = np.array([i for i, e in enumerate(batch.errors) if not e], dtype=np.int64)
+        probabilities = np.full((n, len(self.classes)), np.nan)
+        decided = np.zeros(n, dtype=np.bool_)
+        reasons = [""] * n
+        if len(rows):
+            probabilities[rows] = self.probabilities(batch.features)
+            distances = None
+            if self.facts.farthest is not None and self.statistics is not None:
+                distances = self.statistics.distance(batch.features)
+            told, why = decide(self.facts, probabilities[rows], distances)
+            decided[rows] = told
+            for row, reason in zip(rows, why, strict=True):
+                reasons[row] = reason
+        return Predictions(
+            batch.samples, self.classes, probabilities, decided, tuple(reasons), batch.errors
+        )
+
+    def activation(self, pixels: Pixels, label: int) -> FloatArray:
+        """Give the class activation map of one input (size, size, 3): what spoke for a class.
+
+        Zhou et al. 2016 (arXiv 1512.04150, eq. 2): head weights times maps, here summed over the
+        maps at the size of the largest; shape (h, w), 0..1. Raises BundleError without maps.
+        """
+        if not self.facts.maps:
+            raise BundleError(
+                f"{self.name} has no maps: its features are not means of maps.",
+                "Class activation needs a convolutional backbone.",
+            )
+        _, maps = self.session.features_and_maps(pixels[None])
+        largest = max((m.shape[2:] for m in maps.values()), key=lambda s: s[0])
+        total = np.zeros(largest)
+        for part in self.facts.maps:
+            weight = self.head.weight[label, part.start : part.stop]
+            heat = np.tensordot(weight, maps[part.name][0], axes=1).astype(np.float32)
+            sized = Image.fromarray(heat).resize(largest[::-1], Image.Resampling.BILINEAR)
+            total += np.asarray(sized)
+        total -= total.min()
+        scaled: FloatArray = total / max(float(total.max()), 1e-12)
+        return scaled
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write the bundle, whole or not at all, with its sums."""
+        with replacing_folder(folder) as beside:
+            (beside / "backbone.onnx").write_bytes(self.model)
+            np.savez(beside / "head.npz", weight=self.head.weight, bias=self.head.bias)
+            if self.statistics is not None:
+                np.savez_compressed(beside / "statistics.npz", **vars(self.statistics))
+            (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+            record = json.dumps(self.facts.to_json(), indent=1, ensure_ascii=False)
+            (beside / "bundle.json").write_text(record + "\n", encoding="utf-8")
+            lines = [
+                f"{hashlib.sha256((beside / name).read_bytes()).hexdigest()}  {name}"
+                for name in FILES
+                if (beside / name).exists()
+            ]
+            (beside / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def decide(
+    facts: Facts, probabilities: FloatArray, distances: FloatArray | None
+) -> tuple[BoolArray, list[str]]:
+    """Say where a call is made, and why not where it is not.
+
+    Parameters
+    ----------
+    probabilities, distances
+        (N, C), and (N,) to the training images or None where no limit is known.
+    """
+    top = probabilities.max(axis=1)
+    sure = top >= facts.threshold
+    near = np.ones(len(top), dtype=np.bool_)
+    if distances is not None and facts.farthest is not None:
+        near = distances <= facts.farthest
+    reasons = []
+    for p, s, k in zip(top, sure, near, strict=True):
+        if not k:
+            reasons.append("unlike the images learnt from")
+        else:
+            reasons.append("" if s else f"probability {p:.3f} below {facts.threshold:.3f}")
+    return sure & near, reasons
+
+
+def load(bundle: str | Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's folder, a run's folder, or the name of a shipped or registered bundle.
+
+    Raises
+    ------
+    BundleRefused
+        For file types that can run code when they are opened.
+    BundleCorrupt
+        If a file is missing or its hash is not the one in SHA256SUMS.
+    BundleTooNew
+        If a later version of Cytowell wrote it.
+    """
+    folder = find(bundle)
+    contents = _verified(folder)
+    try:
+        record = json.loads(contents["bundle.json"])
+        version = int(record["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleCorrupt(f"{folder}/bundle.json cannot be read ({error}).", _AGAIN) from error
+    if version > FORMAT:
+        raise BundleTooNew(
+            f"{folder} has the format {version}; this Cytowell reads up to {FORMAT}.",
+            "Run: pip install --upgrade cytowell.",
+        )
+    try:
+        facts = Facts.from_json(record)
+        arrays = _arrays(contents["head.npz"])
+        head = Head(arrays["weight"].astype(np.float64), arrays["bias"].astype(np.float64))
+        statistics = None
+        if "statistics.npz" in contents:
+            statistics = Statistics(**_arrays(contents["statistics.npz"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleCorrupt(f"{folder} is incomplete ({error}).", _AGAIN) from error
+    digest = hashlib.sha256(contents["SHA256SUMS"]).hexdigest()
+    return Bundle(facts, head, statistics, contents["backbone.onnx"], digest, str(folder))
+
+
+_AGAIN = "Copy the bundle again from where it was made."
+
+
+def find(bundle: str | Path) -> Path:
+    """Give the folder of a bundle named by folder, run or registered name."""
+    place = Path(bundle)
+    if place.suffix.lower() in _CODE:
+        raise BundleRefused(
+            f"{bundle} is a file that can run code when it is opened.",
+            "Give a bundle folder: cytowell train writes one.",
+        )
+    if (
+        not place.exists()
+        and os.sep not in str(bundle)
+        and str(bundle) in registry.names("bundles")
+    ):
+        return Path(registry.load("bundles", str(bundle))())
+    for folder in (place, place / "bundle"):
+        if (folder / "bundle.json").is_file():
+            return folder
+    raise BundleError(
+        f"{bundle} is no bundle (no bundle.json in it).",
+        f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
+    )
+
+
+def _verified(folder: Path) -> dict[str, bytes]:
+    sums = folder / "SHA256SUMS"
+    try:
+        listed = sums.read_bytes()
+        lines = [line.split("  ", 1) for line in listed.decode("utf-8").splitlines() if line]
+        wanted = {name: digest for digest, name in lines}
+    except (OSError, ValueError) as error:
+        raise BundleCorrupt(f"{folder} has no readable SHA256SUMS.", _AGAIN) from error
+    required = {"bundle.json", "backbone.onnx", "head.npz"}
+    if not required <= set(wanted) <= set(FILES):
+        raise BundleCorrupt(f"{sums} does not list the files of a bundle.", _AGAIN)
+    contents = {"SHA256SUMS": listed}
+    for name, digest in wanted.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise BundleCorrupt(f"{folder / name} is missing.", _AGAIN) from error
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise BundleCorrupt(f"{folder / name} was changed since the bundle was made.", _AGAIN)
+    return contents
+
+
+def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def as_samples(images: Any) -> Sequence[Sample | Pixels]:
+    """Give one or many images of any accepted kind as a list."""
+    if isinstance(images, Dataset):
+        return images.samples
+    if isinstance(images, str | Path | Sample | Image.Image):
+        images = [images]
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = [images]
+    out: list[Sample | Pixels] = []
+    for image in images:
+        if isinstance(image, Sample):
+            out.append(image)
+        elif isinstance(image, Image.Image):
+            out.append(np.asarray(image.convert("RGB")))
+        elif isinstance(image, np.ndarray):
+            out.append(image)
+        else:
+            out.append(Sample(str(image)))
+    return out

@@ -1,0 +1,99 @@
+"""The linear head of a bundle, and what is known of the features it was fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.covariance import LedoitWolf
+
+from cytowell.types import BoolArray, FloatArray, IntArray
+
+MOST_COMPONENTS = 128
+MOST_STORED = 2_000
+
+
+@dataclass(frozen=True)
+class Head:
+    """logits = features @ weight.T + bias; weight (C, D), bias (C,)."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, features: npt.NDArray[np.floating]) -> FloatArray:
+        """Give logits (N, C) of features (N, D)."""
+        scored: FloatArray = np.asarray(features, dtype=np.float64) @ self.weight.T + self.bias
+        return scored
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the training images look like in feature space, small enough to travel.
+
+    Attributes
+    ----------
+    centre, axes
+        Principal components of the training features: (D,) and (K, D), K <= 128.
+    means
+        Mean of each class in them, (C, K); NaN for a class without images.
+    precision
+        Inverse of the pooled within-class covariance, shrunk (Ledoit & Wolf 2004,
+        doi 10.1016/S0047-259X(03)00096-4), (K, K).
+    stored, stored_labels
+        At most 2,000 training images in these components, half precision, and their classes.
+    """
+
+    centre: npt.NDArray[np.float32]
+    axes: npt.NDArray[np.float32]
+    means: npt.NDArray[np.float32]
+    precision: npt.NDArray[np.float32]
+    stored: npt.NDArray[np.float16]
+    stored_labels: npt.NDArray[np.int16]
+
+    def project(self, features: npt.NDArray[np.floating]) -> FloatArray:
+        """Give features (N, D) in principal components (N, K)."""
+        projected: FloatArray = (np.asarray(features, dtype=np.float64) - self.centre) @ self.axes.T
+        return projected
+
+    def distance(self, features: npt.NDArray[np.floating]) -> FloatArray:
+        """Give the Mahalanobis distance (N,) to the nearest class (Lee et al. 2018, eq. 2).
+
+        arXiv 1807.03888. What lies far from every class is not what was learnt from.
+        """
+        points = self.project(features)
+        known = self.means[~np.isnan(self.means[:, 0])]
+        away = points[:, None, :] - known[None, :, :].astype(np.float64)
+        squared = np.einsum("nck,kl,ncl->nc", away, self.precision.astype(np.float64), away)
+        nearest: FloatArray = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
+        return nearest
+
+    @staticmethod
+    def fit(
+        features: npt.NDArray[np.floating],
+        labels: IntArray,
+        classes: int,
+        used: BoolArray,
+        seed: int = 0,
+    ) -> Statistics:
+        """Fit to the training part's features (N, D) and class indices; `used` is a mask (D,)."""
+        X = np.asarray(features, dtype=np.float64) * used
+        centre = X.mean(axis=0)
+        most = min(MOST_COMPONENTS, max(1, len(X) - classes), X.shape[1])
+        # The covariance's eigenvectors: the number of features bounds the work, not of images.
+        values, vectors = np.linalg.eigh(np.cov(X - centre, rowvar=False))
+        axes = vectors[:, np.argsort(values)[::-1][:most]].T
+        points = (X - centre) @ axes.T
+        means = np.full((classes, most), np.nan)
+        for c in np.unique(labels):
+            means[c] = points[labels == c].mean(axis=0)
+        shrunk = LedoitWolf(assume_centered=True).fit(points - means[labels])
+        chosen = np.random.default_rng(seed).permutation(len(X))[:MOST_STORED]
+        return Statistics(
+            centre.astype(np.float32),
+            axes.astype(np.float32),
+            means.astype(np.float32),
+            shrunk.precision_.astype(np.float32),
+            np.clip(points[chosen], -60_000, 60_000).astype(np.float16),
+            labels[chosen].astype(np.int16),
+        )

@@ -1,0 +1,91 @@
+"""A folder of class folders: the first level is the class, deeper ones a sub-class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cytowell.errors import EmptyDataset
+from cytowell.images import SUFFIXES
+from cytowell.types import Dataset, Sample
+
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def read(path: Path) -> Dataset:
+    """Read class folders, below a ``train/valid/test`` level or not.
+
+    Images that lie in no class folder are unlabelled. Links are followed once; hidden files and
+    files that have no image's ending are skipped, and that is said.
+    """
+    found: list[Path] = []
+    skipped: list[Path] = []
+    for file in walk(path):
+        (found if file.suffix.lower() in SUFFIXES else skipped).append(file)
+    if not found:
+        raise EmptyDataset(
+            f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+        )
+    parts = [file.relative_to(path).parts[:-1] for file in found]
+    tops = {p[0].lower() for p in parts if p}
+    split_level = bool(tops) and tops <= set(_PARTS) and any(len(p) > 1 for p in parts)
+    samples = []
+    for file, folders in zip(found, parts, strict=True):
+        part = None
+        if split_level and folders:
+            part, folders = _PARTS[folders[0].lower()], folders[1:]
+        label = folders[0] if folders else None
+        deeper = "/".join(folders[1:]) or None
+        samples.append(Sample(str(file), label, split=part, subclass=deeper))
+    classes = tuple(sorted({s.label for s in samples if s.label is not None}))
+    return Dataset(tuple(samples), classes, notes=tuple(_notes(samples, skipped)))
+
+
+def _notes(samples: list[Sample], skipped: list[Path]) -> Iterator[str]:
+    loose = sum(s.label is None for s in samples)
+    if loose and loose < len(samples):
+        yield f"{loose} images lie in no class folder and are not learnt from."
+    if skipped:
+        names = ", ".join(f.name for f in skipped[:3])
+        yield f"{len(skipped)} files have no image's ending and were skipped ({names} ...)."
+
+
+def walk(path: Path) -> Iterator[Path]:
+    """Give every file below a folder in the order of names, each folder once even if linked."""
+    seen: set[tuple[int, int]] = set()
+    pending = [path]
+    while pending:
+        folder = pending.pop()
+        try:
+            stat = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError:
+            continue
+        if (stat.st_dev, stat.st_ino) in seen:
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(Path(entry.path))
+            else:
+                yield Path(entry.path)
+        pending.extend(reversed(folders))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

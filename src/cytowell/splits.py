@@ -1,0 +1,195 @@
+"""Who learns, who calibrates, who judges: grouped, stratified, seeded, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from cytowell.errors import SplitError, TooFewImages
+from cytowell.storage import write_with
+from cytowell.types import Dataset, Findings, IntArray, Split
+
+MOST_VALIDATION = 600
+"""Images that are enough to set a temperature and thresholds; the rest had better be learnt."""
+
+
+def split(
+    dataset: Dataset,
+    findings: Findings | None = None,
+    test: float = 0.3,
+    validation: float = 0.1,
+    seed: int = 7,
+    by_image: bool = False,
+) -> Split:
+    """Divide a data set so that no group and no set of copies lies on two sides.
+
+    A split that the data brings along (a `split` column, ``train/valid/test`` folders) is kept;
+    where it has no validation part, one is cut from its training part.
+
+    Parameters
+    ----------
+    test
+        Share of the images that judge.
+    validation
+        Share of the rest that calibrates, at most `MOST_VALIDATION` images.
+    by_image
+        Split single images although groups exist: leaks what images of a group share.
+
+    Raises
+    ------
+    TooFewImages
+        If there are fewer than two classes, or a class with fewer than two groups.
+    SplitError
+        If the given split tears a group or a set of copies apart.
+    """
+    usable = dataset.labels >= 0
+    if findings is not None and len(findings.excluded) == len(dataset):
+        usable &= ~findings.excluded
+    require_classes(dataset, usable)
+    units = units_of(dataset, findings, by_image)
+    parts = np.full(len(dataset), "excluded", dtype="<U10")
+    given = np.array([s.split or "" for s in dataset.samples])
+    names = "images" if by_image else "groups and copies kept together"
+    if (given[usable] != "").any():
+        parts[usable] = np.where(given[usable] == "", "train", given[usable])
+        refuse_torn(parts, units, dataset)
+        how = "as the data gives it"
+        if not (parts == "test").any():
+            pool = np.flatnonzero(parts == "train")
+            parts[pool] = allocate(dataset.labels[pool], units[pool], {"test": test}, seed)
+            how += f", with {test:.0%} of the training part cut off for the test"
+    else:
+        pool = np.flatnonzero(usable)
+        parts[pool] = allocate(dataset.labels[pool], units[pool], {"test": test}, seed)
+        how = f"{1 - test:.0%} / {test:.0%}, stratified, {names}, seed {seed}"
+    if not (parts == "validation").any():
+        pool = np.flatnonzero(parts == "train")
+        share = min(validation, MOST_VALIDATION / max(1, len(pool)))
+        parts[pool] = allocate(dataset.labels[pool], units[pool], {"validation": share}, seed + 1)
+        how += f"; {int((parts == 'validation').sum())} images of the training part calibrate"
+    missing = set(np.unique(dataset.labels[usable])) - set(dataset.labels[parts == "train"])
+    if missing:
+        name = dataset.classes[int(missing.pop())]
+        raise SplitError(
+            f"No image of {name!r} is left to learn from.",
+            "Add images of other groups of this class, or make the test part smaller.",
+        )
+    return Split(parts, dataset.paths, how=how, seed=seed)
+
+
+def require_classes(dataset: Dataset, usable: npt.NDArray[np.bool_]) -> None:
+    """Refuse a data set with one class, or with a class of fewer than two images."""
+    counts = np.bincount(dataset.labels[usable], minlength=len(dataset.classes))
+    if len(dataset.classes) < 2:
+        only = dataset.classes[0] if dataset.classes else "none"
+        raise TooFewImages(
+            f"{dataset.origin or 'The data'} has one class only ({only}).",
+            "Put the images of each class in a folder of its own, at least two folders.",
+        )
+    if counts.min() < 2:
+        name = dataset.classes[int(counts.argmin())]
+        raise TooFewImages(
+            f"The class {name!r} has {int(counts.min())} usable image(s).",
+            "Add images of it (ten are a start), or take the class out.",
+        )
+
+
+def units_of(dataset: Dataset, findings: Findings | None, by_image: bool = False) -> IntArray:
+    """Give the number of the unit that each sample belongs to; units are never torn apart.
+
+    A unit is what groups and sets of copies join, directly or through one another.
+    """
+    n = len(dataset)
+    keys: list[Sequence[str]] = []
+    if not by_image:
+        keys.append(dataset.groups.tolist())
+    if findings is not None and len(findings.duplicate_sets) == n:
+        keys.append([d or f"\0{i}" for i, d in enumerate(findings.duplicate_sets)])
+    rows, columns = [np.arange(n)], [np.arange(n)]
+    for key in keys:
+        _, first, inverse = np.unique(np.array(key), return_index=True, return_inverse=True)
+        rows.append(np.arange(n))
+        columns.append(first[inverse])
+    a, b = np.concatenate(rows), np.concatenate(columns)
+    graph = coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(n, n))
+    _, units = connected_components(graph, directed=False)
+    return np.asarray(units, dtype=np.int64)
+
+
+def allocate(
+    labels: IntArray, units: IntArray, shares: dict[str, float], seed: int
+) -> npt.NDArray[np.str_]:
+    """Deal units to parts so that every class comes near its share in each.
+
+    Large units first, each to the part whose classes lack most; the rest goes to `train`. A class
+    of two units or more is never missing from `train`.
+    """
+    rng = np.random.default_rng(seed)
+    names = [*shares, "train"]
+    wanted = np.array([*shares.values(), 1 - sum(shares.values())])
+    classes, y = np.unique(labels, return_inverse=True)
+    _, inverse = np.unique(units, return_inverse=True)
+    counts = np.zeros((int(inverse.max()) + 1, len(classes)))
+    np.add.at(counts, (inverse, y), 1)
+    targets = wanted[:, None] * counts.sum(axis=0)[None, :]
+    order = rng.permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    filled = np.zeros_like(targets)
+    dealt = np.empty(len(counts), dtype=np.int64)
+    for unit in order:
+        size = counts[unit]
+        lacking = (targets - filled) / np.maximum(targets, 1e-9)
+        worth = (lacking * (size / size.sum())).sum(axis=1)
+        # A part that this unit would overfill by more than half of it is full.
+        over = ((filled + size - targets).clip(min=0).sum(axis=1) > size.sum() / 2) & (worth < 1)
+        choice = int(np.argmax(np.where(over & (np.arange(len(names)) < len(shares)), -1, worth)))
+        dealt[unit] = choice
+        filled[choice] += size
+    # Every class must be learnt, and judged if it has units enough.
+    train = len(names) - 1
+    for c in range(len(classes)):
+        of_class = [u for u in order if counts[u, c] > 0]
+        if len(of_class) >= 2 and not any(dealt[u] == train for u in of_class):
+            dealt[of_class[-1]] = train
+        for part in range(train):
+            if len(of_class) >= 3 and shares[names[part]] > 0:
+                here = [u for u in of_class if dealt[u] == part]
+                spare = [u for u in of_class if dealt[u] == train]
+                if not here and len(spare) >= 2:
+                    dealt[spare[-1]] = part
+    return np.array(names)[dealt[inverse]]
+
+
+def refuse_torn(parts: npt.NDArray[np.str_], units: IntArray, dataset: Dataset) -> None:
+    """Raise a SplitError if a unit lies in more than one part."""
+    inside = np.flatnonzero(parts != "excluded")
+    frame = pd.DataFrame({"unit": units[inside], "part": parts[inside]})
+    sides = frame.groupby("unit")["part"].nunique()
+    torn = sides.index[sides > 1]
+    if len(torn):
+        members = inside[units[inside] == torn[0]]
+        shown = " and ".join(f"{dataset.paths[i]} ({parts[i]})" for i in members[:2])
+        raise SplitError(
+            f"The given split tears {len(torn)} group(s) or sets of copies apart, such as {shown}.",
+            "Use --new-split to have one made that keeps them together.",
+        )
+
+
+def save(made: Split, path: Path) -> None:
+    """Save a split as a table that can be fed back with --split."""
+    write_with(path, lambda beside: made.frame().to_csv(beside, index=False))
+
+
+def load(path: Path, dataset: Dataset) -> Split:
+    """Lay a saved split on its data set."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SplitError(f"{path} cannot be read as a split file ({error}).") from error
+    return Split.from_frame(frame, dataset)

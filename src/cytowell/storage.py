@@ -1,0 +1,115 @@
+"""Writing that is whole or not at all, and the folder for what can be computed again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cytowell.errors import StorageError
+
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space or choose another --out, then start again.",
+    errno.EDQUOT: "The quota is used up: free some space or choose another --out.",
+    errno.EACCES: "You may not write there: choose another --out or ask for the right to.",
+    errno.EPERM: "You may not write there: choose another --out or ask for the right to.",
+    errno.EROFS: "That disk is read-only: choose another --out.",
+    errno.EEXIST: "A file stands where a folder is needed: choose another --out.",
+    errno.ENOTDIR: "A file stands where a folder is needed: choose another --out.",
+    errno.EISDIR: "A folder stands where a file is needed: choose another --out.",
+}
+
+
+@contextlib.contextmanager
+def explaining(path: Path | str) -> Iterator[None]:
+    """Turn the system's refusal to write `path` into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise StorageError(f"{path} cannot be written.", _REMEDIES[error.errno]) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Give a path beside `path` to write to; it takes the place of `path` when all went well.
+
+    The name keeps its ending, so that writers that look at it work. On any failure, Ctrl-C
+    included, the half-written file is removed and `path` is as it was.
+    """
+    target = Path(path)
+    with explaining(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=".writing-", suffix="".join(target.suffixes[-1:])
+        )
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            beside.chmod(0o666 & ~_umask())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """Give an empty folder beside `path`; it takes the place of `path` when all went well."""
+    target = Path(path)
+    with explaining(target):
+        if target.exists() and not target.is_dir():
+            raise FileExistsError(errno.EEXIST, "a file stands there", str(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".writing-{target.name}-"))
+        try:
+            yield beside
+            beside.chmod(0o777 & ~_umask())
+            if target.exists():
+                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".old-{target.name}-"))
+                target.replace(old / target.name)
+                beside.replace(target)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                beside.replace(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_with(path: Path | str, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file, whole or not at all."""
+    with replacing(path) as beside:
+        write(beside)
+
+
+def sha256(path: Path | str) -> str:
+    """Hash a file's bytes, as hexadecimal digits."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Give the folder for what can be computed again: `CYTOWELL_CACHE`, else the user's cache."""
+    given = os.environ.get("CYTOWELL_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "cytowell"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,104 @@
+"""Augmentation of a whole batch at once: one resampling, one colour pass, one rectangle.
+
+torchvision's transforms draw one set of numbers for a batch, or run image by image at a fifth of
+the network's own cost on a processor; here each image has its own numbers and the batch one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from skimage.color import hed_from_rgb, rgb_from_hed
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from cytowell.training.recipe import Augmentation
+
+_TO_STAIN = torch.from_numpy(np.asarray(hed_from_rgb, dtype=np.float32))
+_FROM_STAIN = torch.from_numpy(np.asarray(rgb_from_hed, dtype=np.float32))
+_LUMA = torch.tensor([0.299, 0.587, 0.114])
+
+
+def augment(pixels: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Change each image of a batch in its own way.
+
+    Parameters
+    ----------
+    pixels
+        uint8 (N, S, S, 3), with S >= size: what lies around the network's view is there to be
+        turned and shifted into it.
+    size
+        Side of the result.
+
+    Returns
+    -------
+    Tensor
+        float32 (N, 3, size, size), 0..255, channels last in memory.
+    """
+    n = pixels.shape[0]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=generator)
+
+    images = pixels.permute(0, 3, 1, 2).float()
+    side = pixels.shape[1]
+    angle = uniform(-how.rotation, how.rotation) * (math.pi / 180)
+    zoom = (1 + how.scale) ** uniform(-1, 1)
+    scale = (size / side) / zoom
+    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0) if how.flip else torch.ones(n)
+    theta = torch.empty(n, 2, 3)
+    theta[:, 0, 0] = torch.cos(angle) * scale * mirror
+    theta[:, 0, 1] = -torch.sin(angle) * scale
+    theta[:, 1, 0] = torch.sin(angle) * scale * mirror
+    theta[:, 1, 1] = torch.cos(angle) * scale
+    theta[:, :, 2] = uniform(-how.shift, how.shift, 2) * 2 * (size / side)
+    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    images = F.grid_sample(
+        images.contiguous(memory_format=torch.channels_last),
+        grid,
+        mode="bilinear",
+        padding_mode="reflection",
+        align_corners=False,
+    )
+    images = _colour(images, how, uniform)
+    return _erase(images, how.erase, generator).contiguous(memory_format=torch.channels_last)
+
+
+def _colour(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> Tensor:
+    n = images.shape[0]
+    flat = images.permute(0, 2, 3, 1).reshape(n, -1, 3)
+    if how.stain:
+        # Stains multiply in optical density: out = exp(-(density @ unmix @ diag(f) @ mix)).
+        factor = draw(1 - how.stain, 1 + how.stain, 3)
+        matrix = (_TO_STAIN * factor[:, None, :]) @ _FROM_STAIN
+        density = torch.log(flat.add_(1.0).div_(256.0))
+        flat = torch.exp(torch.bmm(density, matrix)).mul_(256.0).sub_(1.0)
+    # Saturation, contrast and brightness are linear in the pixel: one matrix and one offset each.
+    saturation = draw(1 - how.saturation, 1 + how.saturation, 1, 1)
+    contrast = draw(1 - how.contrast, 1 + how.contrast, 1, 1)
+    brightness = draw(1 - how.brightness, 1 + how.brightness, 1, 1)
+    grey = _LUMA.view(1, 3, 1).expand(n, 3, 3)
+    matrix = saturation * torch.eye(3) + (1 - saturation) * grey
+    mean = flat.mean(dim=(1, 2), keepdim=True)
+    offset = (1 - contrast) * mean * brightness
+    flat = torch.baddbmm(offset, flat, matrix * contrast * brightness)
+    flat = flat.clamp_(0.0, 255.0)
+    side = images.shape[-1]
+    return flat.view(n, side, side, 3).permute(0, 3, 1, 2)
+
+
+def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    n, _, side, _ = images.shape
+    draws = torch.rand(n, 6, generator=generator).tolist()
+    for i, (p, area, ratio, y, x, grey) in enumerate(draws):
+        if p >= probability:
+            continue
+        area, ratio = side * side * (0.02 + 0.2 * area), 0.4 + 2.0 * ratio
+        height = min(side, max(1, round(math.sqrt(area * ratio))))
+        width = min(side, max(1, round(math.sqrt(area / ratio))))
+        top, left = int(y * (side - height + 1)), int(x * (side - width + 1))
+        images[i, :, top : top + height, left : left + width] = 255.0 * grey
+    return images

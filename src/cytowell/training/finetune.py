@@ -1,0 +1,180 @@
+"""Linear probe, then fine-tuning (LP-FT): the head is right before the body may move.
+
+Kumar et al. 2022 (arXiv 2202.10054): starting from a fitted head keeps pretrained features from
+being distorted, and gains most on images of another origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cytowell.images import Preprocessing
+from cytowell.learners.contract import Curve, Task
+from cytowell.learners.linear import fit_head, out_of_fold
+from cytowell.models.build import build
+from cytowell.models.classifier import Classifier
+from cytowell.training.loop import Job, Material, keep_memory, train
+from cytowell.training.packs import around, pack
+from cytowell.training.recipe import Finetune
+from cytowell.types import Dataset, Pixels
+
+TIGHT = 0.83
+"""The centre that `crop = "auto"` weighs against the whole picture."""
+
+PROBED = 1500
+"""Images that a linear probe looks at: enough to start from, seconds to read."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that has learnt, and how it wants its images."""
+
+    network: Classifier
+    record: Preprocessing
+    classes: tuple[str, ...]
+    curve: tuple[Curve, ...]
+    remarks: tuple[str, ...]
+    settings: Finetune
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Packs of each phase, made when the phase begins; picklable for other processes."""
+
+    learn: Dataset
+    judge: Dataset
+    record: Preprocessing
+
+    def __call__(self, size: int) -> Material:
+        record = replace(self.record, size=size)
+        few = self.learn.take(range(min(len(self.learn), max(64, len(self.judge)))))
+        return Material(
+            learn=pack(self.learn, around(self.record, size)),
+            same=pack(few, record),
+            judge=pack(self.judge, record),
+        )
+
+
+class FinetuneLearner:
+    """Fine-tunes a pretrained network; needs the train extra."""
+
+    name = "finetune"
+    exports = True
+    needs = "train"
+
+    def fit(self, task: Task) -> Trained:
+        """Probe, then train through the phases; resumes from the task's folder if asked to."""
+        s: Finetune = task.settings
+        keep_memory()
+        torch.manual_seed(task.seed)
+        order = np.random.default_rng(task.seed).permutation(task.train)
+        learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
+        backbone = build(s.backbone, s.weights).eval()
+        record, remarks = self._record(task, learn, backbone)
+        subclasses = learn.subclasses if s.subclass_weight else ()
+        index = {name: i for i, name in enumerate(subclasses)}
+        second = np.array([index.get(x.subclass or "", -1) for x in learn.samples], dtype=np.int64)
+        features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
+        network = Classifier(
+            backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout
+        )
+        head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
+        network.set_head(head.weight, head.bias)
+        task.folder.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            settings=s,
+            seed=task.seed,
+            classes=learn.classes,
+            labels=learn.labels,
+            second_labels=second,
+            judge_labels=judge.labels,
+            folder=task.folder / "checkpoints",
+            fingerprint=_fingerprint(task, learn, judge),
+            material=Materials(learn, judge, record),
+            said=task.said,
+            ticked=task.ticked,
+        )
+        network, curve = train(job, network, task.resume)
+        return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
+
+    def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
+        s: Finetune = task.settings
+        whole = replace(task.reading, size=s.size, crop=1.0)
+        if s.crop != "auto":
+            return replace(whole, crop=float(s.crop)), []
+        tight = replace(whole, crop=TIGHT)
+        right = {}
+        labels = learn.labels[:PROBED]
+        groups = learn.groups[:PROBED]
+        for record in (whole, tight):
+            features = probe_features(backbone, learn, replace(record, size=128), PROBED)
+            logits = out_of_fold(
+                features, labels, groups, len(learn.classes), 0.01, "none", task.seed, count=4
+            )
+            right[record.crop] = np.argmax(logits, axis=1) == labels
+        gain = right[TIGHT].astype(float) - right[1.0]
+        error = gain.std() / max(1.0, len(gain)) ** 0.5
+        better = bool(gain.mean() > error)
+        said = (
+            f"A linear probe on {len(labels)} images was right on "
+            f"{100 * right[1.0].mean():.1f} % of the whole pictures and on "
+            f"{100 * right[TIGHT].mean():.1f} % of their centres ({TIGHT:.0%} of the shorter "
+            f"side): the {'centre' if better else 'whole picture'} is used."
+        )
+        task.said(said)
+        return (tight if better else whole), [said]
+
+
+LEARNER = FinetuneLearner()
+
+
+@torch.no_grad()
+def probe_features(
+    backbone: Any, dataset: Dataset, record: Preprocessing, most: int
+) -> npt.NDArray[np.float32]:
+    """Give features of the first images (a shuffled set's) with batch norm fitted to them.
+
+    The running statistics of a network from another world are replaced by those of these images;
+    the probe then sees features that the fine-tuning will see too.
+    """
+    pixels = pack(dataset.take(range(min(most, len(dataset)))), record)
+    _adapt_norms(backbone, pixels)
+    backbone.eval()
+    rows = []
+    for i in range(0, len(pixels), 64):
+        rows.append(backbone.pooled(backbone.normalise(_block(pixels, i))).numpy())
+    return np.concatenate(rows).astype(np.float32)
+
+
+@torch.no_grad()
+def _adapt_norms(backbone: Any, pixels: Pixels) -> None:
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    kept = [m.momentum for m in norms]
+    backbone.train()
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # a plain mean over the batches
+    for i in range(0, min(len(pixels), 640), 64):
+        if len(pixels) - i >= 8 or i == 0:
+            backbone.pooled(backbone.normalise(_block(pixels, i)))
+    for m, momentum in zip(norms, kept, strict=True):
+        m.momentum = momentum
+
+
+def _block(pixels: Pixels, start: int) -> torch.Tensor:
+    block = torch.from_numpy(np.array(pixels[start : start + 64]))
+    return block.permute(0, 3, 1, 2)
+
+
+def _fingerprint(task: Task, learn: Dataset, judge: Dataset) -> str:
+    said = [asdict(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,409 @@
+"""The one training loop, read from top to bottom.
+
+Every random number of a step is drawn from a seed made of the run's seed and the step's number,
+so that a run that was interrupted draws, after `--resume`, what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from sklearn.metrics import confusion_matrix
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.optim.swa_utils import AveragedModel
+
+from cytowell.learners.contract import Curve, Said, Ticked, silent, unticked
+from cytowell.models.classifier import Classifier
+from cytowell.storage import explaining, replacing
+from cytowell.training.augment import augment
+from cytowell.training.recipe import Finetune
+from cytowell.training.tracking import Board
+from cytowell.types import IntArray, Pixels
+
+SAVE_EVERY = 60.0
+"""Seconds between two checkpoints: what a kill can cost at most."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a loop learns from and is asked about, for one phase; rows are samples.
+
+    `learn` (N, S, S, 3) shows more than the network sees; `same` is what it sees of the first few
+    of them, and `judge` (M, size, size, 3) what it sees of the validation part.
+    """
+
+    learn: Pixels
+    same: Pixels
+    judge: Pixels
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a loop needs; goes to other processes as it is."""
+
+    settings: Finetune
+    seed: int
+    classes: tuple[str, ...]
+    labels: IntArray
+    second_labels: IntArray
+    judge_labels: IntArray
+    folder: Path
+    fingerprint: str
+    material: Callable[[int], Material]
+    said: Said = silent
+    ticked: Ticked = unticked
+
+    @property
+    def batch(self) -> int:
+        """Images a step, all processes together."""
+        s = self.settings
+        return s.small_batch if len(self.labels) < s.small_below else s.batch
+
+
+@dataclass
+class State:
+    """What a checkpoint holds beside tensors."""
+
+    step: int = 0
+    skipped: int = 0
+    best_loss: float = math.inf
+    best_step: int = -1
+    stale: int = 0
+    seconds: float = 0.0
+    curve: list[Curve] = field(default_factory=list)
+
+
+def train(job: Job, network: Classifier, resume: bool) -> tuple[Classifier, list[Curve]]:
+    """Run the phases; give the averaged network at its best validation answer, and the curve.
+
+    On Ctrl-C a checkpoint is written before the interrupt goes on its way.
+    """
+    s = job.settings
+    keep_memory()
+    torch.manual_seed(job.seed)
+    fabric: Any = Fabric(
+        accelerator=s.accelerator,
+        devices=s.devices,
+        precision=s.precision,
+        strategy="auto" if s.devices == 1 else "ddp_spawn",
+    )
+    if s.devices == 1:
+        _work(fabric, job, network, resume)
+    else:
+        fabric.launch(functools.partial(_work), job, network, resume)
+    stored = load_checkpoint(job.folder / "best.pt", job.fingerprint)
+    assert stored is not None
+    network.load_state_dict(stored["average"])
+    return network.eval(), [Curve(**point) for point in stored["state"]["curve"]]
+
+
+def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
+    s = job.settings
+    network.to(memory_format=torch.channels_last)
+    average = AveragedModel(network, multi_avg_fn=_Averaging(s.ema), use_buffers=True)
+    optimizer: Any = torch.optim.AdamW(
+        parameter_groups(network, s), lr=s.rate, weight_decay=s.weight_decay, fused=True
+    )
+    network_, optimizer = fabric.setup(network, optimizer)
+    average.to(fabric.device)
+    state = State()
+    if resume:
+        stored = load_checkpoint(job.folder / "last.pt", job.fingerprint)
+        if stored is not None:
+            network.load_state_dict(stored["network"])
+            average.load_state_dict(stored["running"])
+            optimizer.load_state_dict(stored["optimizer"])
+            state = State(**stored["state"])
+            state.curve = [Curve(**point) for point in stored["state"]["curve"]]
+            job.said(f"going on from step {state.step}")
+    board = Board(job.folder.parent / "tensorboard", state.step) if fabric.is_global_zero else None
+
+    def save(name: str) -> None:
+        if fabric.is_global_zero:
+            saved = asdict(state)
+            tensors = {
+                "fingerprint": job.fingerprint,
+                "state": saved,
+                "average": average.module.state_dict(),
+            }
+            if name == "last.pt":
+                tensors["network"] = network.state_dict()
+                tensors["running"] = average.state_dict()
+                tensors["optimizer"] = optimizer.state_dict()
+            with replacing(job.folder / name) as beside, explaining(beside):
+                torch.save(tensors, beside)
+
+    try:
+        _phases(fabric, job, network_, average, optimizer, state, board, save)
+    except KeyboardInterrupt:
+        save("last.pt")
+        raise
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _phases(
+    fabric: Any,
+    job: Job,
+    network: Any,
+    average: Any,
+    optimizer: Any,
+    state: State,
+    board: Board | None,
+    save: Callable[[str], None],
+) -> None:
+    s = job.settings
+    weights = _class_weights(job).to(fabric.device) if s.class_weights == "balanced" else None
+    every = max(1, s.steps // s.evaluations)
+    start = 0
+    saved_at = time.monotonic()
+    for phase, (size, steps) in enumerate(s.phases):
+        end, last_phase = start + steps, phase == len(s.phases) - 1
+        if state.step >= end:
+            start = end
+            continue
+        if state.step == start:
+            # Losses at two sizes are no race: each phase has its own best.
+            state.best_loss, state.stale = math.inf, 0
+        material = job.material(size)
+        seen, since = 0, time.monotonic()
+        while state.step < end:
+            rate = one_cycle(state.step / s.steps, s)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            images, rows = draw(job, material, size, state.step, fabric)
+            if board is not None and state.step == start:
+                board.batch(_shown(images[:16]), state.step)
+            loss = _step(job, network, optimizer, fabric, images, rows, weights)
+            average.update_parameters(_bare(network))
+            state.step += 1
+            seen += job.batch
+            now = time.monotonic()
+            job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
+            if state.step % every == 0 or state.step == end:
+                took = now - since
+                state.seconds += took
+                point = _ask(job, average, material, fabric, state, size, rate, seen / took)
+                _judge(state, point, last_phase, save)
+                if board is not None:
+                    board.curve(point)
+                    if state.step == end:
+                        calls = _calls(average, material.judge, fabric)[1]
+                        board.confusion(
+                            confusion_matrix(
+                                job.judge_labels, calls, labels=range(len(job.classes))
+                            ),
+                            job.classes,
+                            state.step,
+                        )
+                seen, since = 0, time.monotonic()
+                if state.stale >= s.patience and state.step < end:
+                    job.said(f"no progress at {size} px since step {state.best_step}: going on")
+                    state.step = end
+            if now - saved_at > SAVE_EVERY:
+                save("last.pt")
+                saved_at = time.monotonic()
+        start = end
+        save("last.pt")
+
+
+def _step(
+    job: Job,
+    network: Any,
+    optimizer: Any,
+    fabric: Any,
+    images: Tensor,
+    rows: IntArray,
+    weights: Any,
+) -> float:
+    s = job.settings
+    network.train()
+    logits, second = network(images)
+    truth = torch.from_numpy(job.labels[rows]).to(fabric.device)
+    loss = F.cross_entropy(logits.float(), truth, weights, label_smoothing=s.label_smoothing)
+    if second is not None:
+        finer = torch.from_numpy(job.second_labels[rows]).to(fabric.device)
+        if bool((finer >= 0).any()):
+            loss = loss + s.subclass_weight * F.cross_entropy(
+                second.float(), finer, ignore_index=-1, label_smoothing=s.label_smoothing
+            )
+        else:
+            loss = loss + 0.0 * second.sum()
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def draw(
+    job: Job, material: Material, size: int, step: int, fabric: Any
+) -> tuple[Tensor, IntArray]:
+    """Give this process's share of a step's images, augmented, and their rows."""
+    count = len(job.labels)
+    wanted = np.arange(step * job.batch, (step + 1) * job.batch)
+    wanted = wanted[fabric.global_rank :: fabric.world_size]
+    rows = np.empty(len(wanted), dtype=np.int64)
+    for epoch in np.unique(wanted // count):
+        order = np.random.default_rng([job.seed, int(epoch)]).permutation(count)
+        here = wanted // count == epoch
+        rows[here] = order[wanted[here] % count]
+    generator = torch.Generator().manual_seed(
+        (job.seed * 1_000_003 + step) * 64 + fabric.global_rank
+    )
+    torch.manual_seed(job.seed * 1_000_003 + step)
+    ordered = np.sort(rows)
+    pixels = torch.from_numpy(np.array(material.learn[ordered]))
+    images = augment(pixels, size, job.settings.augmentation, generator)
+    return images.to(fabric.device), ordered
+
+
+def one_cycle(progress: float, s: Finetune) -> float:
+    """Give the rate: cosine up over the warm-up, cosine down to a hundredth over the rest.
+
+    One-cycle policy, Smith & Topin 2018 (arXiv 1708.07120).
+    """
+    if progress < s.warmup:
+        return s.rate * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / s.warmup)))
+    fall = (progress - s.warmup) / (1 - s.warmup)
+    return s.rate * (0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
+    """Give parameters with their share of the rate by depth; no decay on norms and biases."""
+    groups = []
+    for depth, parameters in network.backbone.depth_groups():
+        share = s.stem_rate + (1 - s.stem_rate) * depth
+        groups.append((share, parameters))
+    heads = [*network.head.parameters()]
+    if network.second is not None:
+        heads += [*network.second.parameters()]
+    groups.append((1.0, heads))
+    out: list[dict[str, Any]] = []
+    for share, parameters in groups:
+        for decays in (True, False):
+            chosen = [p for p in parameters if (p.ndim > 1) == decays]
+            if chosen:
+                decay = s.weight_decay if decays else 0.0
+                out.append({"params": chosen, "weight_decay": decay, "share": share})
+    return out
+
+
+class _Averaging:
+    """Exponential moving average that starts as a plain mean, so that early steps count."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    @torch.no_grad()
+    def __call__(self, averaged: Any, current: Any, seen: Any) -> None:
+        decay = min(self.decay, (1 + float(seen)) / (10 + float(seen)))
+        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
+        if floating:
+            torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], 1 - decay)
+        for a, c in zip(averaged, current, strict=True):
+            if not a.is_floating_point():
+                a.copy_(c)
+
+
+def _judge(state: State, point: Curve, last_phase: bool, save: Callable[[str], None]) -> None:
+    state.curve.append(point)
+    if point.validation_loss < state.best_loss:
+        state.best_loss, state.best_step, state.stale = point.validation_loss, point.step, 0
+        if last_phase:
+            save("best.pt")
+    else:
+        state.stale += 1
+
+
+def _ask(
+    job: Job,
+    average: Any,
+    material: Material,
+    fabric: Any,
+    state: State,
+    size: int,
+    rate: float,
+    speed: float,
+) -> Curve:
+    validation_loss, calls = _calls(average, material.judge, fabric, job.judge_labels)
+    train_loss, same = _calls(average, material.same, fabric, job.labels[: len(material.same)])
+    return Curve(
+        step=state.step,
+        size=size,
+        rate=rate,
+        train_loss=train_loss,
+        train_accuracy=float(np.mean(same == job.labels[: len(same)])),
+        validation_loss=validation_loss,
+        validation_accuracy=float(np.mean(calls == job.judge_labels)),
+        images_per_second=speed,
+        seconds=state.seconds,
+    )
+
+
+@torch.no_grad()
+def _calls(
+    average: Any, pixels: Pixels, fabric: Any, truth: IntArray | None = None
+) -> tuple[float, IntArray]:
+    average.eval()
+    calls, losses = [], []
+    for i in range(0, len(pixels), 64):
+        block = torch.from_numpy(np.array(pixels[i : i + 64])).to(fabric.device)
+        logits = average.module(block.permute(0, 3, 1, 2))[0].float()
+        calls.append(logits.argmax(dim=1).cpu().numpy())
+        if truth is not None:
+            known = torch.from_numpy(truth[i : i + 64]).to(fabric.device)
+            losses.append(F.cross_entropy(logits, known, reduction="sum").item())
+    return float(np.sum(losses)) / max(1, len(pixels)), np.concatenate(calls).astype(np.int64)
+
+
+def _class_weights(job: Job) -> Tensor:
+    counts = np.bincount(job.labels, minlength=len(job.classes))
+    weights = len(job.labels) / (len(job.classes) * np.maximum(counts, 1))
+    return torch.from_numpy(weights).float()
+
+
+def _bare(network: Any) -> Any:
+    inner = getattr(network, "module", network)
+    return getattr(inner, "module", inner)
+
+
+def _shown(images: Tensor) -> Pixels:
+    shown: Pixels = images.permute(0, 2, 3, 1).clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return shown
+
+
+def load_checkpoint(file: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Read a checkpoint of this very job; None where there is none."""
+    if not file.exists():
+        return None
+    stored: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return stored if stored.get("fingerprint") == fingerprint else None
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed memory: half as fast again on two cores with glibc.
+
+    A step frees and asks for the same hundreds of megabytes; handed back each time, the kernel
+    clears every page anew. (mallopt: M_MMAP_MAX = -4, M_TRIM_THRESHOLD = -1.)
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-4, 0)
+        libc.mallopt(-1, 2**31 - 1)
+    except (OSError, AttributeError):
+        return

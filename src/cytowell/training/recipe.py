@@ -1,0 +1,158 @@
+"""Every setting of a fine-tuning, with its why. Frozen: what was run is what is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cytowell.errors import RecipeError, UnknownName
+from cytowell.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far an image may be changed while its label stays true.
+
+    Strong enough that the result travels to another microscope: orientation means nothing under
+    one, and light, colour and stain differ between laboratories.
+
+    Attributes
+    ----------
+    rotation
+        Largest angle in degrees, either way.
+    flip
+        Whether mirror images are the same thing; true for cells, not for anything with letters.
+    scale
+        Zoom between 1 / (1 + scale) and 1 + scale.
+    shift
+        Largest shift as a share of the side.
+    brightness, contrast, saturation
+        Factors between 1 - x and 1 + x.
+    stain
+        Factors between 1 - x and 1 + x on haematoxylin, eosin and residual, in optical density
+        (Tellez et al. 2019, doi 10.1016/j.media.2019.101544; vectors of Ruifrok & Johnston 2001).
+    erase
+        Probability that a rectangle is painted over (Zhong et al. 2020, arXiv 1708.04896).
+    """
+
+    rotation: float = 180.0
+    flip: bool = True
+    scale: float = 0.2
+    shift: float = 0.05
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    stain: float = 0.1
+    erase: float = 0.25
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """One fine-tuning.
+
+    Attributes
+    ----------
+    backbone, weights
+        A registered name, a timm name or ``hf-hub:``; a file or bundle to start from.
+    phases
+        (side in pixels, steps) one after another. Small pictures first: most is learnt at a third
+        of the cost, and the last phase is at the size that service will use, because accuracy
+        falls when the two differ. Steps, not epochs, so that one preset serves a hundred images
+        and a hundred thousand.
+    batch
+        Images a step; `small_batch` where fewer than `small_below` images are learnt from, so
+        that a step still is a fraction of an epoch.
+    rate, weight_decay, warmup
+        AdamW with a one-cycle schedule: the highest rate, reached after `warmup` of the steps.
+    stem_rate
+        The stem's rate as a share of the head's, layers between in between: early filters are
+        general already.
+    label_smoothing
+        Keeps the network from being certain of labels that two experts would dispute.
+    class_weights
+        `none`, or `balanced` for weights inverse to class frequency.
+    ema
+        Decay of the moving average of all weights, which is what is kept.
+    dropout
+        Before the head.
+    subclass_weight
+        Weight of a second head on sub-classes, where the data names them; dropped after training.
+    crop
+        Share of the picture's shorter side; `auto` takes the centre 83 % where a linear probe
+        says that it is better than the whole.
+    evaluations, patience
+        How often the validation part is asked, and after how many answers without progress a
+        phase ends early.
+    smote
+        Refit the linear head on SMOTE-balanced final features of the unaugmented training part.
+    half
+        Store the backbone in half precision: half the size, rounded before figures are taken.
+    """
+
+    backbone: str = "efficientnet-lite0"
+    weights: str = ""
+    phases: tuple[tuple[int, int], ...] = ((96, 300), (160, 260))
+    batch: int = 64
+    small_batch: int = 32
+    small_below: int = 400
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.2
+    stem_rate: float = 0.5
+    label_smoothing: float = 0.1
+    class_weights: str = "none"
+    ema: float = 0.995
+    dropout: float = 0.2
+    subclass_weight: float = 0.5
+    crop: float | str = "auto"
+    evaluations: int = 10
+    patience: int = 6
+    smote: bool = False
+    half: bool = True
+    devices: int = 1
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        if not self.phases or any(size < 32 or steps < 1 for size, steps in self.phases):
+            raise RecipeError(
+                f"phases = {self.phases} cannot be run.", "Give [[side >= 32, steps >= 1], ...]."
+            )
+        if self.class_weights not in ("none", "balanced"):
+            raise RecipeError(
+                f"class_weights = {self.class_weights!r} is not known.", "Use none or balanced."
+            )
+        if isinstance(self.crop, str) and self.crop != "auto":
+            raise RecipeError(f"crop = {self.crop!r} is not known.", "Use auto or 0.1 to 1.0.")
+
+    @property
+    def size(self) -> int:
+        """The side at which the network ends up and serves."""
+        return self.phases[-1][0]
+
+    @property
+    def steps(self) -> int:
+        """Steps of all phases together."""
+        return sum(steps for _, steps in self.phases)
+
+
+PRESETS: dict[str, Finetune] = {
+    # Within ten minutes on two cores, whatever the data's size.
+    "quick": Finetune(phases=((96, 300), (128, 220), (160, 40)), evaluations=6),
+    "standard": Finetune(phases=((96, 300), (160, 260))),
+    # Within an hour on two cores.
+    "best": Finetune(phases=((96, 350), (160, 1750), (192, 350)), evaluations=16, ema=0.998),
+}
+
+
+def preset(name: str) -> Finetune:
+    """Give the settings of a preset.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest name.
+    """
+    if name not in PRESETS:
+        raise UnknownName(f"There is no preset {name!r}.", did_you_mean(name, [*PRESETS]))
+    return PRESETS[name]

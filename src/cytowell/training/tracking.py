@@ -1,0 +1,60 @@
+"""What a fine-tuning leaves in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from cytowell.learners.contract import Curve
+from cytowell.types import Pixels
+
+
+class Board:
+    """Writes scalars, the augmented batch and confusion matrices; `cytowell board` shows them."""
+
+    def __init__(self, folder: Path, from_step: int) -> None:
+        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
+
+    def curve(self, point: Curve) -> None:
+        """Write one answer of the validation part."""
+        add = self._writer.add_scalar
+        add("loss/train", point.train_loss, point.step)
+        add("loss/validation", point.validation_loss, point.step)
+        add("accuracy/train", point.train_accuracy, point.step)
+        add("accuracy/validation", point.validation_accuracy, point.step)
+        add("gap/accuracy", point.train_accuracy - point.validation_accuracy, point.step)
+        add("gap/loss", point.validation_loss - point.train_loss, point.step)
+        add("rate", point.rate, point.step)
+        add("size", point.size, point.step)
+        add("images_per_second", point.images_per_second, point.step)
+        self._writer.flush()
+
+    def batch(self, images: Pixels, step: int) -> None:
+        """Write augmented images (N, H, W, 3) as the network saw them."""
+        self._writer.add_images("augmented", images, step, dataformats="NHWC")
+
+    def confusion(self, counts: Any, classes: tuple[str, ...], step: int) -> None:
+        """Write a confusion matrix (C, C), truth down, calls across, as an image."""
+        from matplotlib.figure import Figure  # noqa: PLC0415  (a second, and only once a phase)
+
+        figure = Figure(figsize=(1.5 + 0.6 * len(classes), 1.2 + 0.6 * len(classes)))
+        axes = figure.subplots()
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i in range(len(classes)):
+            for j in range(len(classes)):
+                colour = "white" if shares[i, j] > 0.5 else "black"
+                axes.text(j, i, str(int(counts[i, j])), ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xlabel("called")
+        axes.set_ylabel("truth")
+        figure.tight_layout()
+        self._writer.add_figure("confusion/validation", figure, step)
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._writer.close()

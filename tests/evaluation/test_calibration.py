@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from cytowell.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    fit_threshold,
+    reliability,
+)
+from cytowell.types import FloatArray, IntArray
+
+
+def _drawn(n: int, temperature: float, seed: int = 0) -> tuple[FloatArray, IntArray]:
+    random = np.random.default_rng(seed)
+    logits = 3 * random.normal(size=(n, 5))
+    probabilities = softmax(logits, axis=1)
+    labels = np.array([random.choice(5, p=row) for row in probabilities], dtype=np.int64)
+    return logits * temperature, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_temperature_is_recovered(temperature: float) -> None:
+    logits, labels = _drawn(6000, temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_temperature_minimises_the_log_loss() -> None:
+    logits, labels = _drawn(2000, 1.7, seed=1)
+
+    def loss(t: FloatArray) -> float:
+        return float(-log_softmax(logits / t[0], axis=1)[np.arange(2000), labels].mean())
+
+    plain = minimize(loss, [1.0], method="Nelder-Mead").x[0]
+    assert fit_temperature(logits, labels) == pytest.approx(plain, rel=0.01)
+
+
+def test_temperature_of_next_to_nothing_is_one() -> None:
+    assert fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64)) == 1.0
+    assert fit_temperature(np.array([[9.0, 0.0]]), np.array([1])) == 1.0
+    assert fit_temperature(np.array([[9.0, 0.0], [1.0, 2.0]]), np.array([1, -1])) == 1.0
+
+
+def test_temperature_of_a_few_right_calls_is_not_certainty() -> None:
+    logits = np.tile([3.0, 0.0, 0.0], (20, 1))
+    found = fit_temperature(logits, np.zeros(20, dtype=np.int64))
+    assert 0.3 < found < 1.0
+
+
+def _two(top: list[float]) -> FloatArray:
+    first = np.array(top)
+    return np.stack([first, 1 - first], axis=1)
+
+
+def test_threshold_is_the_lowest_that_keeps_the_promise() -> None:
+    random = np.random.default_rng(0)
+    top = 0.5 + random.random(3000) / 2
+    labels = (random.random(3000) > top**0.3).astype(np.int64)
+    probabilities = _two(list(top))
+    found = fit_threshold(probabilities, labels, wrong=0.01)
+    made = top >= found
+    assert made.any()
+    assert (labels[made] != 0).mean() <= 0.01
+    lower = [t for t in np.unique(top) if t < found]
+    assert all((labels[top >= t] != 0).mean() > 0.01 for t in lower)
+
+
+def test_threshold_of_a_tiny_part() -> None:
+    right = _two([0.99, 0.9, 0.8, 0.6])
+    assert fit_threshold(right, np.zeros(4, dtype=np.int64)) == pytest.approx(0.6)
+    assert fit_threshold(right, np.array([0, 0, 1, 0])) == pytest.approx(0.9)
+
+
+def test_threshold_where_the_surest_call_is_wrong() -> None:
+    found = fit_threshold(_two([0.99, 0.9]), np.array([1, 0]))
+    assert 0.99 < found <= 1.0
+    assert fit_threshold(_two([1.0, 0.9]), np.array([1, 0])) == 1.0
+
+
+def test_threshold_decides_equal_confidences_together() -> None:
+    found = fit_threshold(_two([0.9, 0.9, 0.95]), np.array([0, 1, 0]))
+    assert found == pytest.approx(0.95)
+
+
+def test_threshold_without_labels_decides_nothing() -> None:
+    assert fit_threshold(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == 1.0
+    assert fit_threshold(_two([0.9]), np.array([-1])) == 1.0
+
+
+def test_reliability_by_hand() -> None:
+    confidence = np.array([0.35, 0.4, 0.95, 0.99, 1.0])
+    correct = np.array([True, False, True, True, False])
+    table = reliability(confidence, correct)
+    assert len(table) == 15
+    assert sum(row["n"] for row in table) == 5
+    assert table[5] == pytest.approx(
+        {"low": 5 / 15, "high": 6 / 15, "n": 2, "confidence": 0.375, "accuracy": 0.5}
+    )
+    assert table[14]["n"] == 3
+    assert table[14]["accuracy"] == pytest.approx(2 / 3)
+    assert table[0]["confidence"] is None
+    by_hand = (2 * abs(0.5 - 0.375) + 3 * abs(2 / 3 - 0.98)) / 5
+    assert expected_calibration_error(table) == pytest.approx(by_hand)
+
+
+def test_reliability_of_nothing() -> None:
+    table = reliability(np.zeros(0), np.zeros(0, dtype=np.bool_))
+    assert [row["n"] for row in table] == [0] * 15
+    assert expected_calibration_error(table) is None
