@@ -53,10 +53,12 @@ def split(
         usable &= ~findings.excluded
     require_classes(dataset, usable)
     units = units_of(dataset, findings, by_image)
+    given = np.where(usable, [s.split or "" for s in dataset.samples], "")
+    if not (given != "").any():
+        _require_units(dataset, usable, units)
     parts = np.full(len(dataset), "excluded", dtype="<U10")
-    given = np.array([s.split or "" for s in dataset.samples])
     names = "images" if by_image else "groups and copies kept together"
-    if (given[usable] != "").any():
+    if (given != "").any():
         parts[usable] = np.where(given[usable] == "", "train", given[usable])
         refuse_torn(parts, units, dataset)
         how = "as the data gives it"
@@ -68,14 +70,14 @@ def split(
         pool = np.flatnonzero(usable)
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"test": test}, seed)
         how = f"{1 - test:.0%} / {test:.0%}, stratified, {names}, seed {seed}"
-    if not (parts == "validation").any():
-        pool = np.flatnonzero(parts == "train")
-        share = min(validation, MOST_VALIDATION / max(1, len(pool)))
+    pool = np.flatnonzero(parts == "train")
+    if len(pool) and not (parts == "validation").any():
+        share = min(validation, MOST_VALIDATION / len(pool))
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"validation": share}, seed + 1)
         how += f"; {int((parts == 'validation').sum())} images of the training part calibrate"
     missing = set(np.unique(dataset.labels[usable])) - set(dataset.labels[parts == "train"])
     if missing:
-        name = dataset.classes[int(missing.pop())]
+        name = dataset.classes[min(missing)]
         raise SplitError(
             f"No image of {name!r} is left to learn from.",
             "Add images of other groups of this class, or make the test part smaller.",
@@ -98,6 +100,18 @@ def require_classes(dataset: Dataset, usable: npt.NDArray[np.bool_]) -> None:
             f"The class {name!r} has {int(counts.min())} usable image(s).",
             "Add images of it (ten are a start), or take the class out.",
         )
+
+
+def _require_units(dataset: Dataset, usable: npt.NDArray[np.bool_], units: IntArray) -> None:
+    """Refuse a class whose images all belong together: nobody could learn it and judge it too."""
+    for c, name in enumerate(dataset.classes):
+        here = usable & (dataset.labels == c)
+        if len(np.unique(units[here])) < 2:
+            raise TooFewImages(
+                f"All {int(here.sum())} usable images of the class {name!r} belong to one group, "
+                "or are copies of one another.",
+                "Add images of it from another slide, plate or donor, or take the class out.",
+            )
 
 
 def units_of(dataset: Dataset, findings: Findings | None, by_image: bool = False) -> IntArray:
@@ -127,8 +141,8 @@ def allocate(
 ) -> npt.NDArray[np.str_]:
     """Deal units to parts so that every class comes near its share in each.
 
-    Large units first, each to the part whose classes lack most; the rest goes to `train`. A class
-    of two units or more is never missing from `train`.
+    Large units first, each to the part whose classes lack most; the rest goes to `train`, and no
+    class is ever missing there.
     """
     rng = np.random.default_rng(seed)
     names = [*shares, "train"]
@@ -142,28 +156,58 @@ def allocate(
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     filled = np.zeros_like(targets)
     dealt = np.empty(len(counts), dtype=np.int64)
+    train = len(names) - 1
     for unit in order:
         size = counts[unit]
         lacking = (targets - filled) / np.maximum(targets, 1e-9)
         worth = (lacking * (size / size.sum())).sum(axis=1)
-        # A part that this unit would overfill by more than half of it is full.
-        over = ((filled + size - targets).clip(min=0).sum(axis=1) > size.sum() / 2) & (worth < 1)
-        choice = int(np.argmax(np.where(over & (np.arange(len(names)) < len(shares)), -1, worth)))
+        # What would be overfilled by more than half an image is full; only train takes any unit.
+        over = (filled + size - targets).clip(min=0).sum(axis=1) > 0.5
+        over[train] = False
+        choice = int(np.argmax(np.where(over, -np.inf, worth)))
         dealt[unit] = choice
         filled[choice] += size
-    # Every class must be learnt, and judged if it has units enough.
-    train = len(names) - 1
+    for part, name in enumerate(shares):
+        if shares[name] > 0:
+            _top_up(dealt, part, train, counts, targets[part])
+            _represent(dealt, part, train, counts, order)
     for c in range(len(classes)):
         of_class = [u for u in order if counts[u, c] > 0]
-        if len(of_class) >= 2 and not any(dealt[u] == train for u in of_class):
+        if not any(dealt[u] == train for u in of_class):
             dealt[of_class[-1]] = train
-        for part in range(train):
-            if len(of_class) >= 3 and shares[names[part]] > 0:
-                here = [u for u in of_class if dealt[u] == part]
-                spare = [u for u in of_class if dealt[u] == train]
-                if not here and len(spare) >= 2:
-                    dealt[spare[-1]] = part
     return np.array(names)[dealt[inverse]]
+
+
+def _top_up(
+    dealt: IntArray,
+    part: int,
+    train: int,
+    counts: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+) -> None:
+    """Move units from train to a part while that brings it nearer to its target."""
+    while True:
+        here = counts[dealt == part].sum(axis=0)
+        left = counts[dealt == train].sum(axis=0)
+        gain = np.abs(here - target).sum() - np.abs(here + counts - target).sum(axis=1)
+        spare = (dealt == train) & ((counts == 0) | (counts < left)).all(axis=1)
+        gain[~spare] = 0
+        best = int(np.argmax(gain))
+        if gain[best] < 1e-6:
+            return
+        dealt[best] = part
+
+
+def _represent(
+    dealt: IntArray, part: int, train: int, counts: npt.NDArray[np.float64], order: IntArray
+) -> None:
+    """Give a part a unit of every class that it lacks and that has three units or more."""
+    for c in range(counts.shape[1]):
+        of_class = [u for u in order if counts[u, c] > 0]
+        if len(of_class) >= 3 and not any(dealt[u] == part for u in of_class):
+            spare = [u for u in of_class if dealt[u] == train]
+            if len(spare) >= 2:
+                dealt[spare[-1]] = part
 
 
 def refuse_torn(parts: npt.NDArray[np.str_], units: IntArray, dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 
 from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused, BundleTooNew
@@ -174,8 +175,10 @@ class Bundle:
         self, samples: Iterable[Sample | Pixels], workers: int | None = None
     ) -> Iterator[Predictions]:
         """Call images batch by batch, in order, in constant memory."""
-        for batch in pipeline.features(self.session, self.facts.preprocessing, samples, workers):
-            yield self.call(batch)
+        # BLAS threads that spin between two small products take the processors from the network.
+        with threadpool_limits(1, user_api="blas"):
+            for batch in self.features(samples, workers):
+                yield self.call(batch)
 
     def features(
         self, samples: Iterable[Sample | Pixels], workers: int | None = None
@@ -238,7 +241,7 @@ class Bundle:
             (beside / "backbone.onnx").write_bytes(self.model)
             np.savez(beside / "head.npz", weight=self.head.weight, bias=self.head.bias)
             if self.statistics is not None:
-                np.savez_compressed(beside / "statistics.npz", **vars(self.statistics))
+                np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
             (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
             record = json.dumps(self.facts.to_json(), indent=1, ensure_ascii=False)
             (beside / "bundle.json").write_text(record + "\n", encoding="utf-8")
@@ -362,6 +365,10 @@ def _verified(folder: Path) -> dict[str, bytes]:
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise BundleCorrupt(f"{folder / name} was changed since the bundle was made.", _AGAIN)
     return contents
+
+
+def _fields(statistics: Statistics) -> dict[str, npt.NDArray[Any]]:
+    return {f.name: getattr(statistics, f.name) for f in fields(statistics)}
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:

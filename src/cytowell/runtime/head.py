@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -51,9 +52,10 @@ class Statistics:
     stored: npt.NDArray[np.float16]
     stored_labels: npt.NDArray[np.int16]
 
-    def project(self, features: npt.NDArray[np.floating]) -> FloatArray:
+    def project(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Give features (N, D) in principal components (N, K)."""
-        projected: FloatArray = (np.asarray(features, dtype=np.float64) - self.centre) @ self.axes.T
+        moved = np.asarray(features, dtype=np.float32) - self.centre
+        projected: npt.NDArray[np.float32] = moved @ self.axes.T
         return projected
 
     def distance(self, features: npt.NDArray[np.floating]) -> FloatArray:
@@ -61,12 +63,17 @@ class Statistics:
 
         arXiv 1807.03888. What lies far from every class is not what was learnt from.
         """
-        points = self.project(features)
-        known = self.means[~np.isnan(self.means[:, 0])]
-        away = points[:, None, :] - known[None, :, :].astype(np.float64)
-        squared = np.einsum("nck,kl,ncl->nc", away, self.precision.astype(np.float64), away)
-        nearest: FloatArray = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
+        whitening, known = self._whitened
+        points = self.project(features) @ whitening
+        squared = ((points[:, None, :] - known[None, :, :]) ** 2).sum(axis=2)
+        nearest: FloatArray = np.sqrt(squared.min(axis=1)).astype(np.float64)
         return nearest
+
+    @cached_property
+    def _whitened(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Root of the precision and the class means in it: Mahalanobis becomes Euclid."""
+        root = np.linalg.cholesky(self.precision.astype(np.float64)).astype(np.float32)
+        return root, self.means[~np.isnan(self.means[:, 0])] @ root
 
     @staticmethod
     def fit(

@@ -1,0 +1,159 @@
+"""How fast the plain install is: calls against the bare network, start-up, memory.
+
+    python benchmarks/speed.py [--bundle B] [--images 1000] [--rounds 3]
+
+Every figure is a ratio or a time measured side by side in this run. `predict` is the whole command,
+files on disk to CSV, less its start-up; the bare forward pass is ONNX Runtime on the same network,
+pixels already in memory, on as many threads; PyTorch eager is the same architecture, if installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cytowell
+from cytowell.images import load, worker_count
+from cytowell.runtime.pipeline import BATCH
+from cytowell.sources.folders import walk
+from cytowell.types import Sample
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def bare(bundle: Any, pixels: Any, threads: int) -> Callable[[], object]:
+    """Give the forward pass alone: one session on all threads, batches as they come."""
+
+    def work() -> None:
+        for i in range(0, len(pixels), 32):
+            bundle.session.features(pixels[i : i + 32], threads)
+
+    return work
+
+
+def shared(bundle: Any, pixels: Any, threads: int) -> Callable[[], object]:
+    """Give the forward pass alone, dealt to threads as `predict` does."""
+    pool_type = importlib.import_module("concurrent.futures").ThreadPoolExecutor
+
+    def work() -> None:
+        with pool_type(threads) as pool:
+            blocks = [pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH)]
+            list(pool.map(bundle.session.features, blocks))
+
+    return work
+
+
+def eager(bundle: Any, pixels: Any) -> Callable[[], object] | None:
+    """Give PyTorch's own forward pass of the same architecture, or None without PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    torch = importlib.import_module("torch")
+    timm_body = importlib.import_module("cytowell.models.backbone").timm_body
+    torch.set_num_threads(worker_count())
+    body, _ = timm_body(bundle.facts.origin["architecture"])
+    body.eval()
+
+    def work() -> None:
+        with torch.no_grad():
+            for i in range(0, len(pixels), 32):
+                block = torch.from_numpy(pixels[i : i + 32]).permute(0, 3, 1, 2)
+                body.forward_features((block.float() - 127) / 128)
+
+    return work
+
+
+def command(bundle: str, files: list[str], out: Path) -> float:
+    """Time `cytowell predict` on files, start-up included; the list goes in on stdin."""
+    arguments = [sys.executable, "-m", "cytowell.cli", "predict", "-", "--quiet"]
+    listed = "\n".join(files)
+    start = time.perf_counter()
+    subprocess.run(
+        [*arguments, "--bundle", bundle, "--out", str(out)], input=listed, text=True, check=True
+    )
+    return time.perf_counter() - start
+
+
+def start_up(arguments: list[str]) -> float:
+    return timed(lambda: subprocess.run(arguments, check=True, capture_output=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", default="blood")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=0, help="files for the memory figure")
+    given = parser.parse_args()
+    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
+    files = [str(f) for f in walk(root) if f.suffix == ".jpg"]
+    if not files:
+        sys.exit(f"{root} holds no images: set CYTOWELL_DATA.")
+    rng = np.random.default_rng(7)
+    some = [files[i] for i in rng.permutation(len(files))[: given.images]]
+    bundle = cytowell.load(given.bundle)
+    pixels = np.stack([load(Sample(f), bundle.facts.preprocessing) for f in some[:256]])
+    threads = worker_count()
+    runs: dict[str, list[float]] = {"bare": [], "dealt": [], "eager": [], "predict": []}
+    torch_pass = eager(bundle, pixels)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "calls.csv"
+        few, many = some[:16], some
+        for work in (bare(bundle, pixels, threads), shared(bundle, pixels, threads)):
+            work()
+        for _ in range(given.rounds):
+            runs["bare"].append(len(pixels) / timed(bare(bundle, pixels, threads)))
+            runs["dealt"].append(len(pixels) / timed(shared(bundle, pixels, threads)))
+            if torch_pass is not None:
+                runs["eager"].append(len(pixels) / timed(torch_pass))
+            start = command(given.bundle, few, out)
+            whole = command(given.bundle, many, out)
+            runs["predict"].append((len(many) - len(few)) / (whole - start))
+        if given.memory:
+            command(given.bundle, (files * (given.memory // len(files) + 1))[: given.memory], out)
+    middle = {k: statistics.median(v) for k, v in runs.items() if v}
+    print(f"{threads} threads, {bundle.facts.preprocessing.size} px, {given.rounds} rounds")
+    print(f"bare ONNX Runtime, one session on all threads  {middle['bare']:7.1f} images/s")
+    print(f"bare ONNX Runtime, images dealt to threads     {middle['dealt']:7.1f} images/s")
+    if "eager" in middle:
+        print(f"PyTorch eager                                  {middle['eager']:7.1f} images/s")
+    print(f"predict, files to CSV                          {middle['predict']:7.1f} images/s")
+    print(
+        f"predict / bare                                 {middle['predict'] / middle['bare']:7.2f}"
+    )
+    print(
+        f"predict / dealt                                {middle['predict'] / middle['dealt']:7.2f}"
+    )
+    if "eager" in middle:
+        ratio = middle["predict"] / middle["eager"]
+        print(f"predict / PyTorch eager                        {ratio:7.2f}")
+    if given.memory:
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"peak memory of predict on {given.memory} files        {peak:7.0f} MB")
+    imported = statistics.median(
+        start_up([sys.executable, "-c", "import cytowell"]) for _ in range(5)
+    )
+    helped = statistics.median(
+        start_up([sys.executable, "-m", "cytowell.cli", "--help"]) for _ in range(5)
+    )
+    print(f"python -c 'import cytowell'                    {imported:7.3f} s")
+    print(f"cytowell --help                                {helped:7.3f} s")
+
+
+if __name__ == "__main__":
+    main()
