@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -89,6 +88,29 @@ def command(bundle: str, files: list[str], out: Path) -> float:
     return time.perf_counter() - start
 
 
+PEAK = """
+import sys
+from cytowell.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print([x.split()[1] for x in open("/proc/self/status") if x.startswith("VmHWM")][0])
+"""
+
+
+def memory(bundle: str, files: list[str], out: Path) -> float:
+    """Give the peak memory of `predict` in MB, as Linux knows it of that process alone."""
+    arguments = ["predict", "-", "--quiet", "--bundle", bundle, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments],
+        input="\n".join(files),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    return float(done.stdout.split()[-1]) / 1024
+
+
 def start_up(arguments: list[str]) -> float:
     return timed(lambda: subprocess.run(arguments, check=True, capture_output=True))
 
@@ -124,8 +146,10 @@ def main() -> None:
             start = command(given.bundle, few, out)
             whole = command(given.bundle, many, out)
             runs["predict"].append((len(many) - len(few)) / (whole - start))
+        peak = 0.0
         if given.memory:
-            command(given.bundle, (files * (given.memory // len(files) + 1))[: given.memory], out)
+            listed = (files * (given.memory // len(files) + 1))[: given.memory]
+            peak = memory(given.bundle, listed, out)
     middle = {k: statistics.median(v) for k, v in runs.items() if v}
     print(f"{threads} threads, {bundle.facts.preprocessing.size} px, {given.rounds} rounds")
     print(f"bare ONNX Runtime, one session on all threads  {middle['bare']:7.1f} images/s")
@@ -143,7 +167,6 @@ def main() -> None:
         ratio = middle["predict"] / middle["eager"]
         print(f"predict / PyTorch eager                        {ratio:7.2f}")
     if given.memory:
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"peak memory of predict on {given.memory} files        {peak:7.0f} MB")
     imported = statistics.median(
         start_up([sys.executable, "-c", "import cytowell"]) for _ in range(5)

@@ -22,7 +22,14 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder, RecipeError
+from cytowell.errors import (
+    CytowellError,
+    ImageError,
+    ImageTooLarge,
+    MissingDecoder,
+    RecipeError,
+    StorageError,
+)
 from cytowell.storage import cache_folder, write_with
 from cytowell.types import Box, Pixels, Sample
 
@@ -31,6 +38,9 @@ MAX_PIXELS = 89_478_485
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """What Pillow may try; everything else (GIF, FITS, EPS, PSD ...) is refused by name."""
+
+SQUASHED = 1.1
+"""Up to this ratio of its sides a whole picture is made square; beyond, it is fitted in."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
@@ -87,7 +97,14 @@ class Preprocessing:
             )
         if self.jpeg_scale not in (1, 2, 4, 8):
             raise RecipeError(f"jpeg_scale = {self.jpeg_scale} is not known.", "Use 1, 2, 4 or 8.")
-        if self.window is not None and not self.window[0] < self.window[1]:
+        chosen = self.channels
+        if chosen is not None and (not 1 <= len(chosen) <= 3 or min(chosen) < 0):
+            raise RecipeError(
+                f"channels = {chosen} is no choice.", "Give one to three, counted from 0."
+            )
+        if self.window is not None and (
+            len(self.window) != 2 or not self.window[0] < self.window[1]
+        ):
             raise RecipeError(f"window = {self.window} is empty.", "Give LOW,HIGH with LOW < HIGH.")
 
     def to_json(self) -> dict[str, Any]:
@@ -134,9 +151,10 @@ def open_upright(
         return Image.fromarray(_rgb(_npz_image(str(source)), record, shown))
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ImageError(
-            f"{shown} cannot be read ({error.strerror or error}).",
+            f"{shown} cannot be read ({reason}).",
             "Check that the file is there and may be read.",
         ) from error
     if not data:
@@ -160,6 +178,12 @@ def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
         image.load()
         if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             return Image.fromarray(_rgb(np.asarray(image), record, shown))
+        if record.window is not None and _is_squeezed(image, data):
+            raise ImageError(
+                f"{shown} has 16 bits a channel in a form that is read with 8: the window "
+                f"{record.window} cannot be laid on it.",
+                "Save it as TIFF, uncompressed or with deflate.",
+            )
         if image.format != "PNG" or "exif" in image.info:
             image = ImageOps.exif_transpose(image)
         return _to_rgb(image)
@@ -168,7 +192,7 @@ def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
             f"{shown} is not an image that can be read.",
             "Save it as JPEG, PNG, TIFF, BMP or WebP; a still of it, if it is an animation.",
         ) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(f"{shown} has too many pixels.", _SMALLER) from error
     except CytowellError:
         raise
@@ -186,8 +210,16 @@ def _cap(size: tuple[int, int], shown: str) -> None:
         raise ImageTooLarge(f"{shown} announces {size[0]} x {size[1]} pixels.", _SMALLER)
 
 
+def _is_squeezed(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow has kept only the upper 8 of 16 bits."""
+    if image.format == "PNG":
+        return data[24] == 16
+    tags = getattr(image, "tag_v2", {})
+    return image.format == "TIFF" and max(tags.get(258, (8,))) > 8
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         coloured = image.convert("RGBA")
@@ -317,7 +349,9 @@ def npz_member(file: str, member: str) -> npt.NDArray[Any]:
 
                 write_with(unpacked, copy)
         array: npt.NDArray[Any] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except StorageError:
+        raise
+    except Exception as error:  # zipfile and zlib raise whatever the broken bytes lead to
         raise ImageError(
             f"{file} is no readable .npz with an array {member!r} ({error}).",
             "MedMNIST files hold train_images, train_labels, val_..., test_...",
@@ -351,17 +385,17 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
         left, top = max(box.x, 0.0), max(box.y, 0.0)
         width = min(box.x + box.width, image.width) - left
         height = min(box.y + box.height, image.height) - top
-        if width < 1 or height < 1:
+        if not (width >= 1 and height >= 1):
             raise ImageError(
                 f"The box {box} lies outside the image of {image.width} x {image.height} pixels.",
                 "Boxes are in pixels of the upright photograph.",
             )
     if record.crop < 1.0:
-        side = record.crop * min(width, height)
-        left, top = left + (width - side) / 2, top + (height - side) / 2
+        # Whole pixels: what other runtimes can do exactly.
+        side = max(1, round(record.crop * min(width, height)))
+        left, top = left + (width - side) // 2, top + (height - side) // 2
         width = height = side
-    ratio = max(width, height) / min(width, height)
-    if ratio <= 1.1:
+    if max(width, height) / min(width, height) <= SQUASHED:
         part = image.resize((size, size), how, box=(left, top, left + width, top + height))
         return np.asarray(part, dtype=np.uint8)
     scale = size / max(width, height)
