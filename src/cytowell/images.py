@@ -185,7 +185,7 @@ def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
                 "Save it as TIFF, uncompressed or with deflate.",
             )
         if image.format != "PNG" or "exif" in image.info:
-            image = ImageOps.exif_transpose(image)
+            image = _turned(image)
         return _to_rgb(image)
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -208,6 +208,13 @@ _SMALLER = f"Images of up to {MAX_PIXELS:,} pixels are decoded: save it smaller 
 def _cap(size: tuple[int, int], shown: str) -> None:
     if size[0] * size[1] > MAX_PIXELS:
         raise ImageTooLarge(f"{shown} announces {size[0]} x {size[1]} pixels.", _SMALLER)
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's parser raises whatever broken EXIF leads to; the pixels are fine
+        return image
 
 
 def _is_squeezed(image: Image.Image, data: bytes) -> bool:
@@ -246,7 +253,7 @@ def _heic(data: bytes, shown: str) -> Image.Image:
         picture = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
         _cap(picture.size, shown)
         image: Image.Image = picture.to_pillow()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(_turned(image))
     except CytowellError:
         raise
     except Exception as error:
@@ -264,11 +271,14 @@ def _tiff(data: bytes, record: Preprocessing, shown: str) -> Pixels | None:
             series = tiff.series[0]
             if int(np.prod(series.shape)) > 8 * MAX_PIXELS:
                 raise ImageTooLarge(f"{shown} holds {series.shape} values.", _SMALLER)
-            plain = page.dtype == np.uint8 and page.samplesperpixel in (1, 3, 4)
-            if plain and (len(tiff.pages) == 1 or record.channels is None):
+            axes = series.axes
+            grey = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, None)
+            many = "C" in axes or (page.samplesperpixel > 1 and grey)
+            one = axes in ("YX", "YXS", "SYX")
+            if page.dtype == np.uint8 and not many and (one or record.channels is None):
                 return None
             array = np.asarray(series.asarray())
-            axes = series.axes
+            orientation = page.tags.valueof(274, 1)
     except CytowellError:
         raise
     except Exception:
@@ -282,7 +292,13 @@ def _tiff(data: bytes, record: Preprocessing, shown: str) -> Pixels | None:
     colour = next((a for a in "CS" if a in axes), None)
     if colour is not None:
         array = np.moveaxis(array, axes.index(colour), -1)
-    return _rgb(array, record, shown)
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, 0, 1)
+    # In each pair: whether the rows and the columns of what is now upright run backwards.
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(
+        orientation, (1, 1)
+    )
+    return _rgb(array[::rows, ::columns], record, shown)
 
 
 def _rgb(array: npt.NDArray[Any], record: Preprocessing, shown: str) -> Pixels:
@@ -380,27 +396,13 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
         uint8, shape (size, size, 3).
     """
     size, how = record.size, _INTERPOLATION[record.interpolation]
-    left, top, width, height = 0.0, 0.0, float(image.width), float(image.height)
-    if box is not None:
-        left, top = max(box.x, 0.0), max(box.y, 0.0)
-        width = min(box.x + box.width, image.width) - left
-        height = min(box.y + box.height, image.height) - top
-        if not (width >= 1 and height >= 1):
-            raise ImageError(
-                f"The box {box} lies outside the image of {image.width} x {image.height} pixels.",
-                "Boxes are in pixels of the upright photograph.",
-            )
-    if record.crop < 1.0:
-        # Whole pixels: what other runtimes can do exactly.
-        side = max(1, round(record.crop * min(width, height)))
-        left, top = left + (width - side) // 2, top + (height - side) // 2
-        width = height = side
-    if max(width, height) / min(width, height) <= SQUASHED:
-        part = image.resize((size, size), how, box=(left, top, left + width, top + height))
-        return np.asarray(part, dtype=np.uint8)
-    scale = size / max(width, height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    part = image.resize(inner, how, box=(left, top, left + width, top + height))
+    image = image.crop(_region(image.size, record.crop, box))
+    longer = max(image.size)
+    if longer / min(image.size) <= SQUASHED:
+        return np.asarray(image.resize((size, size), how), dtype=np.uint8)
+    scale = size / longer
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    part = image.resize(inner, how)
     pixels = np.asarray(part, dtype=np.uint8)
     edge = np.concatenate(
         [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]], axis=0, dtype=np.float32
@@ -410,6 +412,25 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
     y, x = (size - inner[1]) // 2, (size - inner[0]) // 2
     square[y : y + inner[1], x : x + inner[0]] = pixels
     return square
+
+
+def _region(size: tuple[int, int], crop: float, box: Box | None) -> tuple[int, int, int, int]:
+    """Give left, top, right, bottom in whole pixels: what any runtime can cut exactly."""
+    left, top, right, bottom = 0, 0, size[0], size[1]
+    if box is not None:
+        left, top = max(round(box.x), 0), max(round(box.y), 0)
+        right = min(round(box.x + box.width), right)
+        bottom = min(round(box.y + box.height), bottom)
+        if right <= left or bottom <= top:
+            raise ImageError(
+                f"The box {box} lies outside the image of {size[0]} x {size[1]} pixels.",
+                "Boxes are in pixels of the upright photograph.",
+            )
+    if crop < 1.0:
+        side = max(1, round(crop * min(right - left, bottom - top)))
+        left, top = left + (right - left - side) // 2, top + (bottom - top - side) // 2
+        right, bottom = left + side, top + side
+    return left, top, right, bottom
 
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:

@@ -185,7 +185,7 @@ def _top_up(
     counts: npt.NDArray[np.float64],
     target: npt.NDArray[np.float64],
 ) -> None:
-    """Move units from train to a part while that brings it nearer to its target."""
+    """Move units from train to a part while that brings it nearer by half an image or more."""
     while True:
         here = counts[dealt == part].sum(axis=0)
         left = counts[dealt == train].sum(axis=0)
@@ -193,7 +193,7 @@ def _top_up(
         spare = (dealt == train) & ((counts == 0) | (counts < left)).all(axis=1)
         gain[~spare] = 0
         best = int(np.argmax(gain))
-        if gain[best] < 1e-6:
+        if gain[best] < 0.5:
             return
         dealt[best] = part
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cytowell.errors import StorageError
 
-_REMEDIES = {
+REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space or choose another --out, then start again.",
     errno.EDQUOT: "The quota is used up: free some space or choose another --out.",
     errno.EACCES: "You may not write there: choose another --out or ask for the right to.",
@@ -21,6 +21,10 @@ _REMEDIES = {
     errno.EROFS: "That disk is read-only: choose another --out.",
     errno.EEXIST: "A file stands where a folder is needed: choose another --out.",
     errno.ENOTDIR: "A file stands where a folder is needed: choose another --out.",
+    errno.ENAMETOOLONG: "The name is too long for that disk: choose a shorter --out.",
+    errno.ELOOP: "The links there lead in a circle: choose another --out.",
+    errno.EFBIG: "The file is larger than that disk or your limits allow: choose another --out.",
+    errno.EIO: "The disk does not answer as it should: choose another --out.",
     errno.EISDIR: "A folder stands where a file is needed: choose another --out.",
 }
 
@@ -31,9 +35,9 @@ def explaining(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if error.errno not in REMEDIES:
             raise
-        raise StorageError(f"{path} cannot be written.", _REMEDIES[error.errno]) from error
+        raise StorageError(f"{path} cannot be written.", REMEDIES[error.errno]) from error
 
 
 @contextlib.contextmanager
@@ -41,10 +45,16 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Give a path beside `path` to write to; it takes the place of `path` when all went well.
 
     The name keeps its ending, so that writers that look at it work. On any failure, Ctrl-C
-    included, the half-written file is removed and `path` is as it was.
+    included, the half-written file is removed and `path` is as it was. What is no file (a pipe,
+    ``/dev/stdout``) is written to and not replaced.
     """
     target = Path(path)
     with explaining(target):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder stands there", str(target))
+        if target.exists() and not target.is_file():
+            yield target
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=".writing-", suffix="".join(target.suffixes[-1:])
@@ -67,19 +77,35 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         if target.exists() and not target.is_dir():
             raise FileExistsError(errno.EEXIST, "a file stands there", str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".writing-{target.name}-"))
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".writing-"))
         try:
             yield beside
             beside.chmod(0o777 & ~_umask())
             if target.exists():
-                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".old-{target.name}-"))
-                target.replace(old / target.name)
-                beside.replace(target)
-                shutil.rmtree(old, ignore_errors=True)
+                _take_place(beside, target)
             else:
                 beside.replace(target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _take_place(beside: Path, target: Path) -> None:
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-"))
+    try:
+        target.replace(old / target.name)
+        beside.replace(target)
+    finally:
+        if not target.exists() and (old / target.name).exists():
+            (old / target.name).replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def is_there(path: Path | str) -> bool:
+    """Tell whether something is at a path; a name that no disk could hold is not there."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -7,6 +7,7 @@ the one table of the checks; `Predictions` is the one table of calls. Pixels nev
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -142,7 +143,7 @@ class Dataset:
             size = file.stat().st_size if file.exists() else 0
             member = s.path.split("::")[1] if "::" in s.path else ""
             entries.append(f"{file.name}|{member}|{size}|{s.label}|{s.box}")
-        return hashlib.sha256("\n".join(sorted(entries)).encode()).hexdigest()
+        return _digest(entries)
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,7 @@ class Split:
 
     def digest(self) -> str:
         """Hash of who is where, independent of the folder's place."""
-        rows = sorted(f"{Path(p).name}|{q}" for p, q in zip(self.paths, self.parts, strict=True))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return _digest(f"{Path(p).name}|{q}" for p, q in zip(self.paths, self.parts, strict=True))
 
     def frame(self) -> pd.DataFrame:
         """Give the split as a table: path, split."""
@@ -241,20 +241,28 @@ class Split:
                 "A split file needs the columns path and split.",
                 "Feed back the split.csv of a run, or write those two columns.",
             )
-        if frame["path"].duplicated().any():
-            twice = frame.loc[frame["path"].duplicated(), "path"].iloc[0]
-            raise SplitError(f"{twice} has two rows in the split file.", "Leave one of them.")
-        known = dict(zip(frame["path"].astype(str), frame["split"].astype(str), strict=True))
-        by_name = {Path(p).name: q for p, q in known.items()}
-        unique = len(by_name) == len(known)
+        known: dict[str, list[str]] = {}
+        for path, part in zip(frame["path"].astype(str), frame["split"].astype(str), strict=True):
+            known.setdefault(path, []).append(part)
+        wanted, taken = Counter(dataset.paths), Counter[str]()
+        names, own = ({Path(p).name: p for p in paths} for paths in (known, wanted))
+        unique = len(names) == len(known) and len(own) == len(wanted)
         parts = []
         for path in dataset.paths:
-            part = known.get(path) or (by_name.get(Path(path).name) if unique else None)
-            if part is None:
+            elsewhere = names.get(Path(path).name, "") if unique else ""
+            rows = known.get(path, known.get(elsewhere, []))
+            if not rows:
                 raise SplitError(
                     f"{path} has no row in the split file.",
                     "Use the split of this data set, or leave --split away to have one made.",
                 )
+            if len(set(rows)) > 1 and len(rows) != wanted[path]:
+                raise SplitError(
+                    f"{path} has {len(rows)} rows in the split file that disagree.",
+                    "Leave one of them, or one for each of its boxes, in their order.",
+                )
+            part = rows[taken[path]] if len(rows) == wanted[path] else rows[0]
+            taken[path] += 1
             if part not in PARTS:
                 raise SplitError(
                     f"{path} has the part {part!r} in the split file.",
@@ -365,12 +373,12 @@ class Predictions:
         """
         rows = len(self)
         columns: dict[str, Any] = {
-            "path": [s.path for s in self.samples],
+            "path": [printable(s.path) for s in self.samples],
             "label": list(self.labels),
             "probability": np.max(self.probabilities, axis=1) if rows else np.zeros(0),
             "decided": self.decided,
             "reason": list(self.reasons),
-            "error": list(self.errors),
+            "error": [printable(e) for e in self.errors],
         }
         for i, name in enumerate(self.classes):
             columns[f"p_{name}"] = self.probabilities[:, i]
@@ -389,7 +397,9 @@ class Predictions:
         for s in self.samples:
             extras.update(dict.fromkeys(s.extra))
         for name in extras:
-            out = f"given_{name}" if name in columns else name
+            out = name
+            while out in columns or (out != name and out in extras):
+                out = f"given_{out}"
             columns[out] = [s.extra.get(name) for s in self.samples]
         return pd.DataFrame(columns)
 
@@ -406,6 +416,12 @@ class Predictions:
         if not classes or "path" not in frame.columns:
             raise BadTable("A table of calls has the columns path and p_<class>.")
         known = {*CALL_COLUMNS, "truth", "group", "split", "subclass", *(f"p_{c}" for c in classes)}
+        sides = ("x", "y", "width", "height")
+        boxes: list[Box | None] = [None] * len(frame)
+        if set(sides) <= set(frame.columns):
+            known |= set(sides)
+            corners = frame[[*sides]].to_numpy(dtype=np.float64)
+            boxes = [None if np.isnan(c).any() else Box(*map(float, c)) for c in corners]
         texts = {
             name: frame[name].astype(object).where(frame[name].notna(), None).tolist()
             if name in frame.columns
@@ -420,6 +436,7 @@ class Predictions:
                 texts["group"][i],
                 texts["split"][i],
                 texts["subclass"][i],
+                boxes[i],
                 extra={str(k): v for k, v in extras[i].items()},
             )
             for i in range(len(frame))
@@ -433,6 +450,16 @@ class Predictions:
             tuple(str(r or "") for r in texts["reason"]),
             tuple(str(e or "") for e in texts["error"]),
         )
+
+
+def _digest(lines: Iterable[str]) -> str:
+    # A name that is not UTF-8 on disk is hashed by its own bytes.
+    return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
+
+
+def printable(name: str) -> str:
+    """Give a file's name as text; bytes of it that are not UTF-8 are spelt out."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def fields_of(samples: Iterable[Sample]) -> frozenset[str]:

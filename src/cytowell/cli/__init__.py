@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+import warnings
 
 import typer
 
@@ -20,7 +23,11 @@ from cytowell.cli import (
     train,
 )
 from cytowell.cli.voice import complain
-from cytowell.errors import CytowellError
+from cytowell.errors import CytowellError, StorageError
+from cytowell.storage import REMEDIES
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 app = typer.Typer(
     name="cytowell",
@@ -36,19 +43,50 @@ for verb in (samples, fetch, check, train, evaluate, predict, inspect, export, l
 
 def main() -> None:
     """Run the command line; an error of the user's is two lines and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    # Pillow warns of what it then refuses, or of metadata that nobody reads here.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        app()
+        try:
+            app(prog_name="cytowell")
+        finally:
+            sys.stdout.flush()
     except CytowellError as error:
         if os.environ.get("CYTOWELL_DEBUG"):
             raise
         complain(error)
         sys.exit(2)
+    except SystemExit as end:
+        # Typer makes an exit status of Ctrl-C and says nothing.
+        if end.code == INTERRUPTED:
+            interrupted()
+        raise
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. A training goes on with the same command and --resume.", file=sys.stderr
-        )
-        sys.exit(130)
+        interrupted()
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader has closed its end (head, less): nothing more to say to anyone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        drop_output()
+        what = error.filename or "What is printed"
+        complain(StorageError(f"{what} cannot be written.", REMEDIES[error.errno]))
+        sys.exit(2)
+
+
+def interrupted() -> None:
+    """Say what Ctrl-C has left."""
+    print("\nInterrupted. A training goes on with the same command and --resume.", file=sys.stderr)
+
+
+def drop_output() -> None:
+    """Let what is left in the buffer go nowhere; it would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,7 +51,8 @@ def command(
 def show(findings: Any, synthetic: bool) -> None:
     """Print the findings: a line per issue with an example, then what holds for the whole."""
     console = Console(highlight=False)
-    table = Table("issue", "images", "for example", title="synthetic images" if synthetic else None)
+    table = Table("issue", "images", title="synthetic images" if synthetic else None)
+    table.add_column("for example", overflow="fold")
     for issue, count in findings.counts().items():
         if count:
             flagged = findings.table.loc[findings.table[f"is_{issue}"]]

@@ -11,6 +11,7 @@ import cytowell
 from cytowell import registry
 from cytowell.cli.options import QuietOption
 from cytowell.cli.voice import speaking
+from cytowell.errors import EmptyDataset
 
 NAME = "predict"
 
@@ -46,6 +47,8 @@ def command(
             done, failed = done + len(calls), failed + bad
             declined += int((~calls.decided).sum()) - bad
             speaker.ticked(done, total or 0, "calling")
+        if not done:
+            raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
         speaker.said(
             f"{done} images: {done - failed - declined} called, {declined} cannot be decided, "
             f"{failed} could not be read."

@@ -73,7 +73,7 @@ def command(
             "by_image": by_image or None,
             "group_pattern": group_pattern or None,
             "channels": numbers(channels, "--channels"),
-            "window": numbers(window, "--window"),
+            "window": numbers(window, "--window", float),
         }
         made, sentence = registry.part("cytowell.runs.recipe:from_flags")(
             Path(recipe) if recipe else None,
@@ -83,6 +83,8 @@ def command(
             weights,
             {k: v for k, v in settings.items() if v is not None},
         )
+        # A reading that cannot hold is refused before anything is written.
+        registry.part("cytowell.images:Preprocessing")(channels=made.channels, window=made.window)
         if sentence:
             speaker.said(sentence)
         dataset = cytowell.read(data, source or None, made.group_pattern)
@@ -100,12 +102,12 @@ def command(
     print(f"Next:   cytowell predict PHOTOS --bundle {run.folder} --out calls.csv")
 
 
-def numbers(text: str, flag: str) -> tuple[int, ...] | None:
-    """Read whole numbers with commas between them."""
+def numbers(text: str, flag: str, kind: type[float] = int) -> tuple[Any, ...] | None:
+    """Read numbers of a kind with commas between them."""
     if not text:
         return None
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise RecipeError(
             f"{flag} {text} is no list of numbers.", "Write it like 0,4095."

@@ -95,7 +95,8 @@ def halve(model: onnx.ModelProto) -> None:
         values = numpy_helper.to_array(initialiser)
         if values.dtype != np.float32 or values.size < 2:
             continue
-        rounded = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float16)
         if not np.isfinite(rounded).all():
             continue
         name = initialiser.name

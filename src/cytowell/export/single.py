@@ -120,8 +120,8 @@ def _preparation(record: Preprocessing) -> onnx.ModelProto:
     resized = g.add("Transpose", resized, perm=[0, 2, 3, 1])
     g.add("Identity", _padded(g, resized, inner, record.size))
     g.nodes[-1].output[0] = "prepared"
-    square = [1, record.size, record.size, 3]
-    return _model(g, TensorProto.UINT8, "image", ["height", "width", 3], "prepared", square)
+    made = [1, record.size, record.size, 3]
+    return _model(g, TensorProto.UINT8, "image", ["height", "width", 3], "prepared", made)
 
 
 def _padded(g: _Graph, resized: str, inner: str, size: int) -> str:

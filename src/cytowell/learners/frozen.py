@@ -66,6 +66,12 @@ class Frozen:
             raise RecipeError(
                 f"balance = {self.balance!r} is not known.", "Use none, balanced or smote."
             )
+        if not self.strengths or not all(c > 0 for c in self.strengths):
+            raise RecipeError(f"strengths = {self.strengths} cannot hold.", "Give numbers above 0.")
+        if not self.crops or not all(0.1 <= c <= 1 for c in self.crops):
+            raise RecipeError(f"crops = {self.crops} cannot hold.", "Give shares of 0.1 to 1.0.")
+        if self.folds < 2:
+            raise RecipeError(f"folds = {self.folds} cannot hold.", "Use 2 or more.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class FrozenLearner:
         s: Frozen = task.settings
         rows = task.train
         learn = task.dataset.take(rows)
-        best, tried = self._weigh(task, learn)
+        best, tried = self.weigh(task, learn)
         features = cached_features(
             best.backbone.session, best.backbone.digest, best.record, learn.samples, task.ticked
         )
@@ -134,7 +140,8 @@ class FrozenLearner:
             rows=rows if logits is not None else None,
         )
 
-    def _weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
+    def weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
+        """Give the best candidate with its strength, and all of them, best first."""
         s: Frozen = task.settings
         few = learn.take(_few(learn, WEIGHED, task.seed))
         tried: list[Candidate] = []
@@ -171,16 +178,34 @@ LEARNER = FrozenLearner()
 
 
 def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray:
-    """Give out-of-fold probabilities (N, C) of each label, to doubt labels by."""
-    backbone = open_backbones(("imagenet",))[0]
+    """Give out-of-fold probabilities (N, C) of each label by the best candidate, to doubt it by."""
+    dataset = _apart(dataset)
+    task = Task(
+        dataset=dataset,
+        train=np.arange(len(dataset)),
+        validation=np.zeros(0, dtype=np.int64),
+        settings=Frozen(),
+        seed=seed,
+        folder=Path(),
+        ticked=ticked,
+    )
+    best, _ = LEARNER.weigh(task, dataset)
+    network = best.backbone
     features = cached_features(
-        backbone.session, backbone.digest, backbone.record, dataset.samples, ticked
+        network.session, network.digest, best.record, dataset.samples, ticked
     )
-    logits = out_of_fold(
-        features, dataset.labels, dataset.groups, len(dataset.classes), 0.003, "balanced", seed
-    )
+    X = features[:, columns(network.maps, best.stages, features.shape[1])]
+    labels, groups = dataset.labels, dataset.groups
+    logits = out_of_fold(X, labels, groups, len(dataset.classes), best.strength, "balanced", seed)
     probabilities: FloatArray = softmax(logits, axis=1)
     return probabilities
+
+
+def _apart(dataset: Dataset) -> Dataset:
+    """Take a single group for none: within it, images are all that can be told apart."""
+    if len(np.unique(dataset.groups)) > 1:
+        return dataset
+    return replace(dataset, samples=tuple(replace(s, group=None) for s in dataset.samples))
 
 
 def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:

@@ -17,12 +17,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from cytowell.runtime.head import Head
 from cytowell.types import FloatArray, IntArray
 
+SMALL = 4_000_000
+"""Values below which threads of BLAS spend more on each other than on the work."""
+
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Inverse regularisation strengths (scikit-learn's C) on standardised features."""
+
+NEVER = -30.0
+"""Logit of a class that was not among the samples."""
 
 
 def fit_head(
@@ -45,6 +52,10 @@ def fit_head(
         `none`, `balanced` (weights inverse to class frequency) or `smote` (synthetic minority
         samples, Chawla et al. 2002, doi 10.1613/jair.953).
     """
+    if len(np.unique(labels)) == 1:
+        bias = np.full(classes, NEVER)
+        bias[labels[0]] = 0.0
+        return Head(np.zeros((classes, features.shape[1])), bias)
     X = np.asarray(features, dtype=np.float32)
     mean, spread = X.mean(axis=0), X.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0).astype(np.float32)
@@ -58,12 +69,13 @@ def fit_head(
         tol=1e-3,
         class_weight="balanced" if balance == "balanced" else None,
     )
-    with warnings.catch_warnings():
+    few = 1 if X.size < SMALL else None
+    with warnings.catch_warnings(), threadpool_limits(few, user_api="blas"):
         # Stopped a little early is a little more regularised: no reason to alarm anyone.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
     weight = np.zeros((classes, X.shape[1]))
-    bias = np.full(classes, -30.0)
+    bias = np.full(classes, NEVER)
     if len(model.classes_) == 2:
         weight[model.classes_[1]], bias[model.classes_[1]] = model.coef_[0], model.intercept_[0]
         bias[model.classes_[0]] = 0.0

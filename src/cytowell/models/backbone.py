@@ -41,7 +41,7 @@ class Backbone(nn.Module):
     Parameters
     ----------
     body
-        A timm network without pooling and classifier.
+        A timm network without classifier; it keeps its own pooling for features that are no maps.
     mean, std
         Normalisation in units of pixel values 0..255, one number per channel.
     provenance
@@ -74,18 +74,23 @@ class Backbone(nn.Module):
         """Give the tapped maps and the last, each (N, C_i, H_i, W_i), if they are maps at all."""
         body: Any = self.body
         if not self.stages.taps:
-            return [body.forward_features(normalised)]
+            return [self._last(body.forward_features(normalised))]
         last, tapped = body.forward_intermediates(normalised, indices=list(self.stages.taps))
-        return [*tapped, last]
+        return [*tapped, self._last(last)]
 
     def pooled(self, normalised: Tensor) -> Tensor:
         """Give the last map's features (N, D): its spatial means, or the body's own pooling."""
         body: Any = self.body
-        last: Tensor = body.forward_features(normalised)
+        last = self._last(body.forward_features(normalised))
         if last.ndim == 4:
             return last.mean(dim=(2, 3))
         head: Tensor = body.forward_head(last, pre_logits=True)
         return head
+
+    def _last(self, features: Tensor) -> Tensor:
+        """Put channels first, where the body has them last."""
+        swapped = features.ndim == 4 and getattr(self.body, "output_fmt", "NCHW") == "NHWC"
+        return features.permute(0, 3, 1, 2) if swapped else features
 
     def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Give parameters with their depth from 0 (stem) to 1 (last), for discriminative rates."""
@@ -119,7 +124,7 @@ def taps_of(body: Any) -> Stages:
 
 
 def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """Build a timm network without weights, pooling and classifier; give it and its record.
+    """Build a timm network without weights and classifier; give it and its record.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:
             did_you_mean(architecture, timm.list_models())[:120],
         )
     try:
-        body = timm.create_model(architecture, pretrained=False, num_classes=0, global_pool="")
+        body = timm.create_model(architecture, pretrained=False, num_classes=0)
     except Exception as error:
         raise RecipeError(f"timm cannot build {name!r} ({error}).", "Choose another.") from error
     record = dict(body.pretrained_cfg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,7 @@ def load_into(body: nn.Module, weights: str) -> str:
         file = file / "backbone.onnx"
     if not file.is_file():
         raise WeightsUnavailable(f"{weights} is not there.", "Give a weights file or a bundle.")
-    state: Any
-    if file.suffix == ".onnx":
-        state = _onnx_initialisers(file)
-    elif file.suffix == ".safetensors":
-        state = load_file(file)
-    elif file.suffix in (".pt", ".pth"):
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise BundleRefused(
-                f"{file} is more than a table of tensors.", "Save it as .safetensors."
-            ) from error
-        state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    else:
-        raise WeightsUnavailable(
-            f"{file} is no weights file.", "Give .safetensors, .pt, .pth, .onnx or a bundle."
-        )
+    state = _read(file)
     own = body.state_dict()
     fitting: dict[str, Tensor] = {}
     for key in own:
@@ -69,6 +54,27 @@ def load_into(body: nn.Module, weights: str) -> str:
     return f"file {file.name}, sha256 {sha256(file)[:16]}"
 
 
+def _read(file: Path) -> dict[str, Any]:
+    if file.suffix in (".pt", ".pth"):
+        try:
+            state: Any = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise BundleRefused(
+                f"{file} is more than a table of tensors.", "Save it as .safetensors."
+            ) from error
+        return dict(state.get("state_dict", state)) if isinstance(state, dict) else {}
+    readers: dict[str, Callable[[Path], dict[str, Tensor]]]
+    readers = {".onnx": _onnx_initialisers, ".safetensors": load_file}
+    if file.suffix not in readers:
+        raise WeightsUnavailable(
+            f"{file} is no weights file.", "Give .safetensors, .pt, .pth, .onnx or a bundle."
+        )
+    try:
+        return dict(readers[file.suffix](file))
+    except Exception as error:  # each format has its own tree of them
+        raise WeightsUnavailable(f"{file} cannot be read ({error}).", "Copy it again.") from error
+
+
 def from_hub(name: str) -> nn.Module:
     """Build a timm network with its pretrained weights from the local cache or the hub.
 
@@ -78,7 +84,7 @@ def from_hub(name: str) -> nn.Module:
         With the remedies, if there is neither cache nor network.
     """
     try:
-        body: nn.Module = timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+        body: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:
         raise WeightsUnavailable(
             f"The pretrained weights of {name!r} could not be had ({type(error).__name__}).",

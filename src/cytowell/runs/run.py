@@ -16,16 +16,17 @@ from cytowell.errors import Blocked, RunError, UnknownName
 from cytowell.evaluation.metrics import evaluate
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
-from cytowell.learners.frozen import FEW, doubts
+from cytowell.learners.frozen import doubts
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
 from cytowell.runs.assemble import Assembled, assemble, gather, out_of_fold_calls
+from cytowell.runs.parts import by_unit, divide, with_parts
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
-from cytowell.storage import explaining, write_text, write_with
-from cytowell.types import Dataset, Findings, FloatArray, Predictions, Split
+from cytowell.storage import explaining, replacing_folder, write_text, write_with
+from cytowell.types import Dataset, Findings, FloatArray, Split
 
 PROVEN = 64
 """Real images on which PyTorch and ONNX Runtime must agree."""
@@ -166,21 +167,11 @@ def _once(
         raise Blocked(
             " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
         )
-    made = split if split is not None else _split(dataset, findings, recipe)
+    made, few = divide(dataset, findings, recipe, split)
     splits.save(made, folder / "split.csv")
     heard.said(f"split: {made.how}")
-    few = recipe.learner == "frozen" and _rarest(dataset, findings) < FEW
-    if few:
-        everything = np.flatnonzero((dataset.labels >= 0) & ~findings.excluded)
-        made = Split(
-            np.where(np.isin(np.arange(len(dataset)), everything), "train", "excluded"),
-            dataset.paths,
-            how=f"nothing held back: a class has fewer than {FEW} images, so all figures come "
-            "from grouped cross-validation",
-            seed=recipe.seed,
-        )
-        splits.save(made, folder / "split.csv")
-    makings = _learn(dataset, made, folder, recipe, heard, resume)
+    grouped = by_unit(dataset, findings, recipe.by_image)
+    makings = _learn(grouped, made, folder, recipe, heard, resume)
     done = assemble(
         makings, dataset, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
@@ -199,7 +190,7 @@ def _once(
         split=made,
         recipe=recipe,
         makings=makings,
-        calls=_with_parts(calls, made),
+        calls=with_parts(calls, made),
         before=before,
         learnt=done.bundle.call(done.learnt) if not few else None,
         out_of_fold=few,
@@ -211,10 +202,14 @@ def _again(
     dataset: Dataset, folder: Path, recipe: Recipe, twin: Run, heard: Voice, resume: bool
 ) -> Run:
     """Learn once more, from training and test part together; the twin's figures stand."""
-    recipe.save(folder / "recipe.toml")
-    for name in ("findings.csv", "predictions.csv", "report.json"):
-        shutil.copy2(twin.folder / name, folder / name)
     made = twin.split
+    if not len(made.validation):
+        heard.said("the twin already learnt from every image")
+        _copy(twin.folder, folder)
+        return replace(twin, folder=folder, bundle=folder / "bundle")
+    recipe.save(folder / "recipe.toml")
+    for name in ("findings.csv", "predictions.csv"):
+        shutil.copy2(twin.folder / name, folder / name)
     joined = replace(
         made,
         parts=np.where(made.parts == "test", "train", made.parts),
@@ -222,16 +217,13 @@ def _again(
     )
     splits.save(joined, folder / "split.csv")
     heard.said("now the final bundle, from training and test part together")
-    if not len(made.validation):
-        heard.said("the twin already learnt from every image")
-        shutil.copytree(twin.bundle, folder / "bundle", dirs_exist_ok=True)
-    else:
-        makings = _learn(dataset, joined, folder, recipe, heard, resume)
-        done = assemble(
-            makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
-        )
-        seen = story.Final(dataset=dataset, split=joined, recipe=recipe, makings=makings)
-        story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")
+    grouped = by_unit(dataset, None, recipe.by_image)
+    makings = _learn(grouped, joined, folder, recipe, heard, resume)
+    done = assemble(
+        makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
+    )
+    seen = story.Final(dataset=dataset, split=joined, recipe=recipe, makings=makings)
+    story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")
     story.retell(twin.folder, folder, load(folder / "bundle"))
     return Run(folder, folder / "bundle", twin.metrics, joined)
 
@@ -290,30 +282,13 @@ def _pixels(samples: list[Any], record: Preprocessing) -> npt.NDArray[np.uint8]:
     return np.stack(read)
 
 
-def _split(dataset: Dataset, findings: Findings, recipe: Recipe) -> Split:
-    given = dataset
-    if recipe.new_split:
-        given = replace(dataset, samples=tuple(replace(s, split=None) for s in dataset.samples))
-    return splits.split(
-        given,
-        findings,
-        test=recipe.test,
-        validation=recipe.validation,
-        seed=recipe.seed,
-        by_image=recipe.by_image,
-    )
-
-
-def _rarest(dataset: Dataset, findings: Findings) -> int:
-    usable = (dataset.labels >= 0) & ~findings.excluded
-    splits.require_classes(dataset, usable)
-    return int(np.bincount(dataset.labels[usable], minlength=len(dataset.classes)).min())
-
-
-def _with_parts(calls: Predictions, made: Split) -> Predictions:
-    part = dict(zip(made.paths, made.parts, strict=True))
-    samples = tuple(replace(s, split=str(part[s.path])) for s in calls.samples)
-    return replace(calls, samples=samples)
+def _copy(twin: Path, folder: Path) -> None:
+    """Deliver the twin itself, where nothing was held back that could still be learnt."""
+    with replacing_folder(folder / "bundle") as beside:
+        shutil.copytree(twin / "bundle", beside, dirs_exist_ok=True)
+    for name in ("recipe.toml", "findings.csv", "split.csv", "predictions.csv", "report.json"):
+        shutil.copy2(twin / name, folder / name)
+    story.render(folder)
 
 
 def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: bool) -> None:
@@ -334,12 +309,15 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
     whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
     if not (whose / "run.json").exists():
         raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
+    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", folder / "bundle"))
+    if not begun:
+        return  # it was blocked, or stopped before it learnt: mended data may take its place
     if not _same(whose, dataset, recipe):
         raise RunError(
             f"{folder} holds a run of other data or of another recipe.", "Choose another --out."
         )
-    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", folder / "bundle"))
-    if begun and not resume and not (final and _is_whole(folder / "twin")):
+    twin_only = final and _is_whole(folder / "twin") and not _is_whole(folder)
+    if not resume and not twin_only:
         raise RunError(
             f"{folder} already holds this run.",
             "Use --resume to go on where it stopped, or choose another --out.",

@@ -239,7 +239,7 @@ def _notes(told: Told) -> list[str]:
             "head that had not seen the image's group (grouped cross-validation); the head that is "
             "delivered is fitted on all images."
         )
-    return [*notes, *told.makings.remarks]
+    return notes
 
 
 def _caveats(dataset: Dataset) -> list[str]:
@@ -291,6 +291,7 @@ def bundle_rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("Learner", f"{origin.get('learner')}, preset {origin.get('preset')}"),
         ("Seed", origin.get("seed")),
         ("Network", f"{origin.get('architecture')}, {bundle.facts.preprocessing.size} px"),
+        ("How it was chosen", " ".join(origin.get("remarks", []))),
         ("Started from", origin.get("weights")),
         ("Licence of the start", origin.get("licence")),
         ("Command", origin.get("command")),

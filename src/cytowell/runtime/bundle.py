@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -313,7 +314,9 @@ def load(bundle: str | Path) -> Bundle:
         statistics = None
         if "statistics.npz" in contents:
             statistics = Statistics(**_arrays(contents["statistics.npz"]))
-    except (ValueError, KeyError, TypeError) as error:
+        if head.weight.shape[0] != len(facts.classes) or head.bias.shape != head.weight.shape[:1]:
+            raise ValueError(f"a head of shape {head.weight.shape} on {len(facts.classes)} classes")
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise BundleCorrupt(f"{folder} is incomplete ({error}).", _AGAIN) from error
     digest = hashlib.sha256(contents["SHA256SUMS"]).hexdigest()
     return Bundle(facts, head, statistics, contents["backbone.onnx"], digest, str(folder))
@@ -382,7 +385,7 @@ def as_samples(images: Any) -> Sequence[Sample | Pixels]:
         return images.samples
     if isinstance(images, str | Path | Sample | Image.Image):
         images = [images]
-    if isinstance(images, np.ndarray) and images.ndim == 3:
+    if isinstance(images, np.ndarray) and images.ndim <= 3:
         images = [images]
     out: list[Sample | Pixels] = []
     for image in images:

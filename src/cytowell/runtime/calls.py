@@ -19,6 +19,9 @@ from cytowell.types import Predictions
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
+ROW_GROUP = 4096
+"""Rows that a Parquet file takes at once: of a few rows each, a million would be all overhead."""
+
 
 @contextlib.contextmanager
 def writer(
@@ -47,6 +50,7 @@ def writer(
             parquet = _Parquet(beside, known)
             try:
                 yield parquet
+                parquet.flush()
             finally:
                 parquet.close()
         else:
@@ -59,8 +63,9 @@ def shape(frame: pd.DataFrame) -> pd.DataFrame:
     out = frame.copy()
     out["decided"] = ["true" if d else "false" for d in frame["decided"]]
     for name in frame.columns:
-        if name == "probability" or str(name).startswith("p_"):
-            out[name] = frame[name].astype(float).round(6)
+        ours = name == "probability" or str(name).startswith("p_")
+        if ours and pd.api.types.is_float_dtype(frame[name]):
+            out[name] = frame[name].round(6)
     return out
 
 
@@ -95,21 +100,35 @@ class _Parquet:
         self._file = file
         self._known = known
         self._writer: Any = None
+        self._waiting: list[Predictions] = []
 
     def __call__(self, calls: Predictions) -> None:
-        frame = calls.frame(self._known)
+        self._waiting.append(calls)
+        if sum(len(c) for c in self._waiting) >= ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        frame = Predictions.join(self._waiting).frame(self._known)
+        self._waiting = []
         for name in frame.columns:
             if frame[name].dtype == object:
                 frame[name] = frame[name].map(lambda v: None if v is None or v != v else str(v))
         if self._writer is None:
-            table = pa.Table.from_pandas(frame, preserve_index=False)
-            # A column that is empty in the first batch may hold text in the next.
-            fields = [
-                f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema
-            ]
-            self._schema = pa.schema(fields)
+            # A column that is empty so far may hold text later.
+            for name in frame.columns[frame.isna().all()]:
+                if name != "probability" and not name.startswith("p_"):
+                    frame[name] = frame[name].astype("str")
+            self._schema = pa.Schema.from_pandas(frame, preserve_index=False)
             self._writer = pq.ParquetWriter(self._file, self._schema)
-        rows = pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False, safe=False)
+        try:
+            rows = pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise RecipeError(
+                f"A column that began with numbers goes on with something else ({error}).",
+                "Write .csv or .jsonl, or call the tables one by one.",
+            ) from error
         self._writer.write_table(rows)
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from cytowell.errors import BundleCorrupt
+from cytowell.errors import BundleCorrupt, BundleRefused
+from cytowell.runtime.outside import reaches_outside
 from cytowell.types import Pixels
 
 
@@ -19,9 +20,16 @@ class Session:
     Parameters
     ----------
     model
-        The bytes of an ONNX file. Bytes, not a path: data outside the file cannot be reached.
+        The bytes of an ONNX file; one that keeps numbers in other files is refused.
     name
         What to call it in errors.
+
+    Raises
+    ------
+    BundleCorrupt
+        If it is no backbone of a bundle, or cannot be run.
+    BundleRefused
+        If it would read other files.
     """
 
     def __init__(self, model: bytes, name: str) -> None:
@@ -29,6 +37,7 @@ class Session:
         self._name = name
         self._lock = threading.Lock()
         self._sessions: dict[int, Any] = {}
+        self._refuse_outside()
         first = self._at(1)
         self.maps = tuple(o.name for o in first.get_outputs() if o.name != "features")
         shape = first.get_inputs()[0].shape
@@ -40,6 +49,19 @@ class Session:
                 "Its input is uint8 (N, H, W, 3) and one output is called features.",
             )
         self.size = int(shape[1]) if isinstance(shape[1], int) else 0
+
+    def _refuse_outside(self) -> None:
+        try:
+            outside = reaches_outside(self._model)
+        except ValueError as error:
+            raise BundleCorrupt(
+                f"{self._name} is no ONNX file.", "Copy the bundle again from where it was made."
+            ) from error
+        if outside:
+            raise BundleRefused(
+                f"{self._name} keeps numbers in files outside of itself.",
+                "Save the model as one file, without external data.",
+            )
 
     def _at(self, threads: int) -> Any:
         with self._lock:

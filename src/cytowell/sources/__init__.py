@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
+from cytowell.storage import is_there
 from cytowell.types import Dataset, Sample
 
 SYNTHETIC_MARK = "SYNTHETIC.txt"
@@ -44,8 +46,11 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
         If a grouping fixes the label.
     """
     place = Path(path)
-    if not place.exists():
-        raise EmptyDataset(f"{path} is not there.", "Check the spelling of the path.")
+    if not is_there(place):
+        raise EmptyDataset(
+            f"{path} is not there, or may not be looked into.",
+            "Check the spelling of the path, and your right to read it.",
+        )
     name = source or _layout(place)
     table = place / TABLE
     where = table if name == "table" and place.is_dir() else place
@@ -83,7 +88,8 @@ def check_labels(classes: Sequence[str], where: str) -> None:
     """Refuse labels that differ only by case or space: nobody can tell if they are one class."""
     folded: dict[str, str] = {}
     for label in classes:
-        key = " ".join(label.casefold().replace("_", " ").replace("-", " ").split())
+        same = unicodedata.normalize("NFKC", label).casefold()
+        key = " ".join(same.replace("_", " ").replace("-", " ").split())
         if key in folded and folded[key] != label:
             raise AmbiguousLabels(
                 f"{where} has the labels {folded[key]!r} and {label!r}.",

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cytowell.errors import EmptyDataset
+from cytowell.errors import DatasetError, EmptyDataset
 from cytowell.images import SUFFIXES
-from cytowell.types import Dataset, Sample
+from cytowell.types import Dataset, Sample, printable
 
 _PARTS = {
     "train": "train",
@@ -26,11 +26,31 @@ def read(path: Path) -> Dataset:
 
     Images that lie in no class folder are unlabelled. Links are followed once; hidden files and
     files that have no image's ending are skipped, and that is said.
+
+    Raises
+    ------
+    EmptyDataset
+        If there is no image.
+    DatasetError
+        If a folder may not be looked into: learning from the rest would go unnoticed. If a name
+        is not UTF-8.
     """
     found: list[Path] = []
     skipped: list[Path] = []
-    for file in walk(path):
+    closed: list[Path] = []
+    for file in walk(path, closed):
         (found if file.suffix.lower() in SUFFIXES else skipped).append(file)
+    if closed:
+        raise DatasetError(
+            f"{closed[0]} may not be looked into.",
+            "Ask for the right to read it, or move it out of the way.",
+        )
+    unnamed = next((f for f in found if printable(str(f)) != str(f)), None)
+    if unnamed is not None:
+        raise DatasetError(
+            f"The name of {printable(str(unnamed))} is not UTF-8: no table could hold it.",
+            "Rename it; convmv or a file manager does it for a whole folder.",
+        )
     if not found:
         raise EmptyDataset(
             f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
@@ -59,8 +79,14 @@ def _notes(samples: list[Sample], skipped: list[Path]) -> Iterator[str]:
         yield f"{len(skipped)} files have no image's ending and were skipped ({names} ...)."
 
 
-def walk(path: Path) -> Iterator[Path]:
-    """Give every file below a folder in the order of names, each folder once even if linked."""
+def walk(path: Path, closed: list[Path] | None = None) -> Iterator[Path]:
+    """Give every file below a folder in the order of names, each folder once even if linked.
+
+    Parameters
+    ----------
+    closed
+        Folders that could not be looked into are added to it.
+    """
     seen: set[tuple[int, int]] = set()
     pending = [path]
     while pending:
@@ -69,6 +95,8 @@ def walk(path: Path) -> Iterator[Path]:
             stat = folder.stat()
             entries = sorted(os.scandir(folder), key=lambda e: e.name)
         except OSError:
+            if closed is not None:
+                closed.append(folder)
             continue
         if (stat.st_dev, stat.st_ino) in seen:
             continue

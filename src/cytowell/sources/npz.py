@@ -58,6 +58,12 @@ def read(path: Path) -> Dataset:
                 f"{path}: {prefix}_labels has the shape {labels.shape} for {len(images)} images.",
                 "One whole number per image is read.",
             )
+        known = names is None or np.isin(labels, range(len(names))).all()
+        if labels.dtype.kind not in "iu" or not known:
+            raise DatasetError(
+                f"{path}: {prefix}_labels are not its class numbers.",
+                f"Whole numbers from 0 {f'to {len(names) - 1} ' if names else ''}are read.",
+            )
         for i, value in enumerate(labels):
             label = names[int(value)] if names else f"class {int(value)}"
             samples.append(Sample(f"{path}::{prefix}_images/{i}", label, split=part))

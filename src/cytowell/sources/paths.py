@@ -11,6 +11,7 @@ from cytowell.errors import EmptyDataset
 from cytowell.images import SUFFIXES
 from cytowell.sources.folders import walk
 from cytowell.sources.table import read_to_call
+from cytowell.storage import is_there
 from cytowell.types import Sample, fields_of
 
 TABLES = (".csv", ".tsv", ".parquet")
@@ -46,16 +47,14 @@ def named(
         found: Sequence[Sample]
         if place.suffix.lower() in TABLES:
             found = read_to_call(place).samples
-            known |= fields_of(found)
-        elif place.is_dir():
-            found = [Sample(str(f)) for f in walk(place) if f.suffix.lower() in SUFFIXES]
             if not found:
-                raise EmptyDataset(
-                    f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
-                )
-        elif not place.exists() and glob.has_magic(path):
+                raise EmptyDataset(f"{path} has no rows.", "Write one line for each photograph.")
+            known |= fields_of(found)
+        elif is_there(place) and place.is_dir():
+            found = _in_folder(place)
+        elif not is_there(place) and glob.has_magic(path):
             matches = glob.glob(path, recursive=True)  # noqa: PTH207  (takes absolute patterns)
-            found = [Sample(f) for f in sorted(matches)]
+            found = [Sample(f) for f in sorted(matches) if not Path(f).is_dir()]
             if not found:
                 raise EmptyDataset(f"Nothing matches {path}.", "Check the pattern.")
         else:
@@ -63,3 +62,16 @@ def named(
         parts.append(found)
         total = None if total is None else total + len(found)
     return (s for part in parts for s in part), frozenset(known), total
+
+
+def _in_folder(place: Path) -> list[Sample]:
+    """Give a folder's images; a folder in it that may not be opened is a sample that will fail."""
+    closed: list[Path] = []
+    found = [Sample(str(f)) for f in walk(place, closed) if f.suffix.lower() in SUFFIXES]
+    if place in closed:
+        raise EmptyDataset(f"{place} may not be looked into.", "Ask for the right to read it.")
+    if not found and not closed:
+        raise EmptyDataset(
+            f"{place} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+        )
+    return found + [Sample(str(folder)) for folder in closed]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cytowell.errors import BadTable
 from cytowell.images import NPZ_MARK
+from cytowell.storage import is_there
 from cytowell.types import Box, Dataset, Sample
 
 _BOX = ("x", "y", "width", "height")
@@ -126,7 +128,7 @@ def _place(table: Path, named: str) -> str:
         return named
     beside = table.parent / named
     file = Path(str(beside).split("::")[0]) if NPZ_MARK in named else beside
-    return str(beside) if file.exists() or not Path(named).exists() else named
+    return str(beside) if is_there(file) or not is_there(named) else named
 
 
 def _text(value: Any) -> str | None:
@@ -148,10 +150,13 @@ def _part(path: Path, number: int, value: str | None) -> str | None:
 
 def _box(path: Path, number: int, row: dict[str, Any]) -> Box | None:
     values = [row[c] for c in _BOX]
-    if any(v is None or v != v for v in values):
+    if all(v is None or v != v for v in values):
         return None
     try:
-        return Box(*(float(v) for v in values))
+        box = Box(*(float(v) for v in values))
+        if not np.isfinite([box.x, box.y, box.width, box.height]).all():
+            raise ValueError("a side is missing")
+        return box
     except (TypeError, ValueError) as error:
         raise BadTable(
             f"{path} line {number} has a box that is no number ({values}).",

@@ -20,8 +20,9 @@ from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
-from cytowell.training.loop import Job, Material, keep_memory, train
+from cytowell.training.loop import Job, Material, train
 from cytowell.training.packs import around, pack
+from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
 from cytowell.types import Dataset, Pixels
 

@@ -6,13 +6,11 @@ so that a run that was interrupted draws, after `--resume`, what it would have d
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import AveragedModel
 
+from cytowell.errors import RecipeError
 from cytowell.learners.contract import Curve, Said, Ticked, silent, unticked
 from cytowell.models.classifier import Classifier
-from cytowell.storage import explaining, replacing
 from cytowell.training.augment import augment
+from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
+from cytowell.training.processes import keep_memory, relayed
 from cytowell.training.recipe import Finetune
 from cytowell.training.tracking import Board
 from cytowell.types import IntArray, Pixels
@@ -72,23 +72,27 @@ class Job:
         return s.small_batch if len(self.labels) < s.small_below else s.batch
 
 
-@dataclass
-class State:
-    """What a checkpoint holds beside tensors."""
+@dataclass(frozen=True)
+class Gear:
+    """What moves while a loop runs, in this process."""
 
-    step: int = 0
-    skipped: int = 0
-    best_loss: float = math.inf
-    best_step: int = -1
-    stale: int = 0
-    seconds: float = 0.0
-    curve: list[Curve] = field(default_factory=list)
+    fabric: Any
+    network: Any
+    average: Any
+    optimizer: Any
+    state: State
+    board: Board | None
 
 
 def train(job: Job, network: Classifier, resume: bool) -> tuple[Classifier, list[Curve]]:
     """Run the phases; give the averaged network at its best validation answer, and the curve.
 
     On Ctrl-C a checkpoint is written before the interrupt goes on its way.
+
+    Raises
+    ------
+    RecipeError
+        If no answer of the validation part was a number.
     """
     s = job.settings
     keep_memory()
@@ -102,149 +106,132 @@ def train(job: Job, network: Classifier, resume: bool) -> tuple[Classifier, list
     if s.devices == 1:
         _work(fabric, job, network, resume)
     else:
-        fabric.launch(functools.partial(_work), job, network, resume)
-    stored = load_checkpoint(job.folder / "best.pt", job.fingerprint)
-    assert stored is not None
-    network.load_state_dict(stored["average"])
-    return network.eval(), [Curve(**point) for point in stored["state"]["curve"]]
+        with relayed(job.said, job.ticked) as (said, ticked):
+            spoken = replace(job, said=said, ticked=ticked)
+            # Lightning looks into what it hands over, and refuses a frozen dataclass: it is bound.
+            bound = functools.partial(_work, job=spoken, resume=resume)
+            fabric.launch(bound, network=network)
+    best = load_checkpoint(job.folder / "best.pt", job.fingerprint)
+    last = load_checkpoint(job.folder / "last.pt", job.fingerprint)
+    if best is None or last is None:
+        raise RecipeError(
+            "The training diverged: the loss on the validation part is not a number.",
+            f"Lower the rate (it was {s.rate:g}).",
+        )
+    network.load_state_dict(best["average"])
+    return network.cpu().eval(), State.from_record(last["state"]).curve
 
 
 def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
     s = job.settings
+    if not fabric.is_global_zero:
+        job = replace(job, said=silent, ticked=unticked)
     network.to(memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=_Averaging(s.ema), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=Averaging(s.ema), use_buffers=True)
     optimizer: Any = torch.optim.AdamW(
         parameter_groups(network, s), lr=s.rate, weight_decay=s.weight_decay, fused=True
     )
-    network_, optimizer = fabric.setup(network, optimizer)
+    wrapped, optimizer = fabric.setup(network, optimizer)
     average.to(fabric.device)
     state = State()
-    if resume:
-        stored = load_checkpoint(job.folder / "last.pt", job.fingerprint)
-        if stored is not None:
-            network.load_state_dict(stored["network"])
-            average.load_state_dict(stored["running"])
-            optimizer.load_state_dict(stored["optimizer"])
-            state = State(**stored["state"])
-            state.curve = [Curve(**point) for point in stored["state"]["curve"]]
-            job.said(f"going on from step {state.step}")
+    stored = load_checkpoint(job.folder / "last.pt", job.fingerprint) if resume else None
+    if stored is not None:
+        network.load_state_dict(stored["network"])
+        average.load_state_dict(stored["running"])
+        optimizer.load_state_dict(stored["optimizer"])
+        state = State.from_record(stored["state"])
+        job.said(f"going on from step {state.step}")
     board = Board(job.folder.parent / "tensorboard", state.step) if fabric.is_global_zero else None
-
-    def save(name: str) -> None:
-        if fabric.is_global_zero:
-            saved = asdict(state)
-            tensors = {
-                "fingerprint": job.fingerprint,
-                "state": saved,
-                "average": average.module.state_dict(),
-            }
-            if name == "last.pt":
-                tensors["network"] = network.state_dict()
-                tensors["running"] = average.state_dict()
-                tensors["optimizer"] = optimizer.state_dict()
-            with replacing(job.folder / name) as beside, explaining(beside):
-                torch.save(tensors, beside)
-
+    gear = Gear(fabric, wrapped, average, optimizer, state, board)
     try:
-        _phases(fabric, job, network_, average, optimizer, state, board, save)
+        _phases(job, gear)
     except KeyboardInterrupt:
-        save("last.pt")
+        _save(job, gear, "last.pt")
         raise
     finally:
         if board is not None:
             board.close()
 
 
-def _phases(
-    fabric: Any,
-    job: Job,
-    network: Any,
-    average: Any,
-    optimizer: Any,
-    state: State,
-    board: Board | None,
-    save: Callable[[str], None],
-) -> None:
-    s = job.settings
-    weights = _class_weights(job).to(fabric.device) if s.class_weights == "balanced" else None
+def _save(job: Job, gear: Gear, name: str) -> None:
+    if not gear.fabric.is_global_zero:
+        return
+    tensors = {"average": gear.average.module.state_dict()}
+    if name == "last.pt":
+        tensors["network"] = _bare(gear.network).state_dict()
+        tensors["running"] = gear.average.state_dict()
+        tensors["optimizer"] = gear.optimizer.state_dict()
+    save_checkpoint(job.folder / name, job.fingerprint, gear.state, tensors)
+
+
+def _phases(job: Job, gear: Gear) -> None:
+    s, state, board = job.settings, gear.state, gear.board
+    weights = None
+    if s.class_weights == "balanced":
+        weights = _class_weights(job).to(gear.fabric.device)
     every = max(1, s.steps // s.evaluations)
-    start = 0
-    saved_at = time.monotonic()
-    for phase, (size, steps) in enumerate(s.phases):
-        end, last_phase = start + steps, phase == len(s.phases) - 1
-        if state.step >= end:
-            start = end
+    start, saved_at = 0, time.monotonic()
+    for size, steps in s.phases:
+        begin, end = start, start + steps
+        start = end
+        if min(state.step, state.asked) >= end:
             continue
-        if state.step == start:
+        if state.step == begin:
             # Losses at two sizes are no race: each phase has its own best.
             state.best_loss, state.stale = math.inf, 0
         material = job.material(size)
         seen, since = 0, time.monotonic()
-        while state.step < end:
-            rate = one_cycle(state.step / s.steps, s)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["share"]
-            images, rows = draw(job, material, size, state.step, fabric)
-            if board is not None and state.step == start:
-                board.batch(_shown(images[:16]), state.step)
-            loss = _step(job, network, optimizer, fabric, images, rows, weights)
-            average.update_parameters(_bare(network))
-            state.step += 1
-            seen += job.batch
-            now = time.monotonic()
-            job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
-            if state.step % every == 0 or state.step == end:
-                took = now - since
+        while True:
+            # Asked here, not after the step, so that an interrupt between the two loses no answer.
+            if state.asked < state.step and (state.step % every == 0 or state.step == end):
+                took = time.monotonic() - since
                 state.seconds += took
-                point = _ask(job, average, material, fabric, state, size, rate, seen / took)
-                _judge(state, point, last_phase, save)
-                if board is not None:
-                    board.curve(point)
-                    if state.step == end:
-                        calls = _calls(average, material.judge, fabric)[1]
-                        board.confusion(
-                            confusion_matrix(
-                                job.judge_labels, calls, labels=range(len(job.classes))
-                            ),
-                            job.classes,
-                            state.step,
-                        )
-                seen, since = 0, time.monotonic()
+                _ask(job, gear, material, size, seen / max(took, 1e-9))
                 if state.stale >= s.patience and state.step < end:
                     job.said(f"no progress at {size} px since step {state.best_step}: going on")
-                    state.step = end
-            if now - saved_at > SAVE_EVERY:
-                save("last.pt")
+                    state.step = state.skipped = end
+                seen, since = 0, time.monotonic()
+            if state.step >= end:
+                break
+            if board is not None and state.step == begin:
+                images, _ = draw(job, material, size, state.step, gear.fabric)
+                board.batch(_shown(images[:16]), state.step)
+            loss = _step(job, gear, material, size, weights)
+            seen += job.batch
+            job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
+            if time.monotonic() - saved_at > SAVE_EVERY:
+                _save(job, gear, "last.pt")
                 saved_at = time.monotonic()
-        start = end
-        save("last.pt")
+        if board is not None:
+            calls = _calls(gear.average, material.judge, gear.fabric)[1]
+            counts = confusion_matrix(job.judge_labels, calls, labels=range(len(job.classes)))
+            board.confusion(counts, job.classes, state.step)
+        _save(job, gear, "last.pt")
 
 
-def _step(
-    job: Job,
-    network: Any,
-    optimizer: Any,
-    fabric: Any,
-    images: Tensor,
-    rows: IntArray,
-    weights: Any,
-) -> float:
-    s = job.settings
-    network.train()
-    logits, second = network(images)
-    truth = torch.from_numpy(job.labels[rows]).to(fabric.device)
+def _step(job: Job, gear: Gear, material: Material, size: int, weights: Any) -> float:
+    s, state = job.settings, gear.state
+    rate = one_cycle(state.step / s.steps, s)
+    for group in gear.optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    images, rows = draw(job, material, size, state.step, gear.fabric)
+    gear.network.train()
+    logits, second = gear.network(images)
+    truth = torch.from_numpy(job.labels[rows]).to(gear.fabric.device)
     loss = F.cross_entropy(logits.float(), truth, weights, label_smoothing=s.label_smoothing)
     if second is not None:
-        finer = torch.from_numpy(job.second_labels[rows]).to(fabric.device)
+        finer = torch.from_numpy(job.second_labels[rows]).to(gear.fabric.device)
         if bool((finer >= 0).any()):
             loss = loss + s.subclass_weight * F.cross_entropy(
                 second.float(), finer, ignore_index=-1, label_smoothing=s.label_smoothing
             )
         else:
             loss = loss + 0.0 * second.sum()
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    optimizer.step()
+    gear.optimizer.zero_grad()
+    gear.fabric.backward(loss)
+    gear.optimizer.step()
+    gear.average.update_parameters(_bare(gear.network))
+    state.step += 1
     return float(loss.detach())
 
 
@@ -271,7 +258,7 @@ def draw(
 
 
 def one_cycle(progress: float, s: Finetune) -> float:
-    """Give the rate: cosine up over the warm-up, cosine down to a hundredth over the rest.
+    """Give the rate: cosine up over the warm-up, cosine down to a five-hundredth over the rest.
 
     One-cycle policy, Smith & Topin 2018 (arXiv 1708.07120).
     """
@@ -301,7 +288,7 @@ def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
     return out
 
 
-class _Averaging:
+class Averaging:
     """Exponential moving average that starts as a plain mean, so that early steps count."""
 
     def __init__(self, decay: float) -> None:
@@ -318,39 +305,35 @@ class _Averaging:
                 a.copy_(c)
 
 
-def _judge(state: State, point: Curve, last_phase: bool, save: Callable[[str], None]) -> None:
-    state.curve.append(point)
-    if point.validation_loss < state.best_loss:
+def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> None:
+    """Ask the validation part, once for all processes: they must agree on when a phase ends."""
+    state, point = gear.state, None
+    if gear.fabric.is_global_zero:
+        loss, calls = _calls(gear.average, material.judge, gear.fabric, job.judge_labels)
+        known = job.labels[: len(material.same)]
+        train_loss, same = _calls(gear.average, material.same, gear.fabric, known)
+        point = Curve(
+            step=state.step,
+            size=size,
+            rate=one_cycle((state.step - 1) / job.settings.steps, job.settings),
+            train_loss=train_loss,
+            train_accuracy=float(np.mean(same == known)),
+            validation_loss=loss,
+            validation_accuracy=float(np.mean(calls == job.judge_labels)),
+            images_per_second=speed,
+            seconds=state.seconds,
+        )
+    point = gear.fabric.broadcast(point)
+    better = point.validation_loss < state.best_loss
+    if better and state.step > job.settings.steps - job.settings.phases[-1][1]:
+        _save(job, gear, "best.pt")
+    if better:
         state.best_loss, state.best_step, state.stale = point.validation_loss, point.step, 0
-        if last_phase:
-            save("best.pt")
     else:
         state.stale += 1
-
-
-def _ask(
-    job: Job,
-    average: Any,
-    material: Material,
-    fabric: Any,
-    state: State,
-    size: int,
-    rate: float,
-    speed: float,
-) -> Curve:
-    validation_loss, calls = _calls(average, material.judge, fabric, job.judge_labels)
-    train_loss, same = _calls(average, material.same, fabric, job.labels[: len(material.same)])
-    return Curve(
-        step=state.step,
-        size=size,
-        rate=rate,
-        train_loss=train_loss,
-        train_accuracy=float(np.mean(same == job.labels[: len(same)])),
-        validation_loss=validation_loss,
-        validation_accuracy=float(np.mean(calls == job.judge_labels)),
-        images_per_second=speed,
-        seconds=state.seconds,
-    )
+    state.curve.append(point)
+    if gear.board is not None:
+        gear.board.curve(point)
 
 
 @torch.no_grad()
@@ -383,27 +366,3 @@ def _bare(network: Any) -> Any:
 def _shown(images: Tensor) -> Pixels:
     shown: Pixels = images.permute(0, 2, 3, 1).clamp(0, 255).to(torch.uint8).cpu().numpy()
     return shown
-
-
-def load_checkpoint(file: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Read a checkpoint of this very job; None where there is none."""
-    if not file.exists():
-        return None
-    stored: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    return stored if stored.get("fingerprint") == fingerprint else None
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed memory: half as fast again on two cores with glibc.
-
-    A step frees and asks for the same hundreds of megabytes; handed back each time, the kernel
-    clears every page anew. (mallopt: M_MMAP_MAX = -4, M_TRIM_THRESHOLD = -1.)
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-4, 0)
-        libc.mallopt(-1, 2**31 - 1)
-    except (OSError, AttributeError):
-        return

@@ -80,7 +80,13 @@ def _write(file: Path, dataset: Dataset, record: Preprocessing) -> None:
 
 def _identity(path: str) -> Sequence[object]:
     file = Path(path.split("::")[0])
-    stat = file.stat()
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise DatasetError(
+            f"A training image cannot be read: {path} ({error.strerror}).",
+            "Run cytowell check, and mend or remove what it lists.",
+        ) from error
     return (str(file.resolve()), path.split("::")[-1], stat.st_size, stat.st_mtime_ns)
 
 

@@ -45,6 +45,23 @@ class Augmentation:
     erase: float = 0.25
 
 
+_RANGES = {
+    "batch": (2, 4096),
+    "small_batch": (2, 4096),
+    "rate": (1e-7, 1.0),
+    "weight_decay": (0.0, 10.0),
+    "warmup": (0.0, 0.9),
+    "stem_rate": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "ema": (0.0, 0.99999),
+    "dropout": (0.0, 0.9),
+    "subclass_weight": (0.0, 10.0),
+    "evaluations": (1, 10_000),
+    "patience": (1, 10_000),
+    "devices": (1, 1024),
+}
+
+
 @dataclass(frozen=True)
 class Finetune:
     """One fine-tuning.
@@ -122,8 +139,13 @@ class Finetune:
             raise RecipeError(
                 f"class_weights = {self.class_weights!r} is not known.", "Use none or balanced."
             )
-        if isinstance(self.crop, str) and self.crop != "auto":
+        if self.crop != "auto" and (isinstance(self.crop, str) or not 0.1 <= self.crop <= 1):
             raise RecipeError(f"crop = {self.crop!r} is not known.", "Use auto or 0.1 to 1.0.")
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise RecipeError(
+                    f"{name} = {getattr(self, name)} cannot hold.", f"Use {low:g} to {high:g}."
+                )
 
     @property
     def size(self) -> int:

@@ -1,0 +1,83 @@
+"""Whether an ONNX file reads other files: ONNX Runtime would, from the folder one stands in.
+
+The messages of onnx.proto are walked by their field numbers, because a plain install has no onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_WITHIN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_DEEPEST = 40
+
+
+def reaches_outside(model: bytes) -> bool:
+    """Whether any tensor of the model keeps its numbers in another file.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no ONNX model.
+    """
+    return _any_outside(memoryview(model), "model", 0)
+
+
+def _any_outside(message: memoryview, kind: str, depth: int) -> bool:
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    for number, value in _fields(message):
+        if kind == "tensor" and (
+            number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
+        ):
+            return True
+        inner = _WITHIN[kind].get(number)
+        if (
+            inner is not None
+            and isinstance(value, memoryview)
+            and _any_outside(value, inner, depth + 1)
+        ):
+            return True
+    return False
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Give the fields of a protocol buffer message: number and value (0 for fixed-width ones)."""
+    at, end = 0, len(message)
+    while at < end:
+        key, at = _varint(message, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        if wire == 2:
+            length, at = _varint(message, at)
+        else:
+            length = {1: 8, 5: 4}.get(wire, end)
+        if at + length > end:
+            raise ValueError("no ONNX model")
+        yield number, message[at : at + length] if wire == 2 else 0
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            break
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("no ONNX model")

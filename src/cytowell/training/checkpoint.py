@@ -1,0 +1,51 @@
+"""What a training needs to go on where it stopped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cytowell.learners.contract import Curve
+from cytowell.storage import explaining, replacing
+
+
+@dataclass
+class State:
+    """What a checkpoint holds beside tensors; `skipped` is the step that an early end led to."""
+
+    step: int = 0
+    skipped: int = 0
+    best_loss: float = math.inf
+    best_step: int = -1
+    stale: int = 0
+    seconds: float = 0.0
+    curve: list[Curve] = field(default_factory=list)
+
+    @property
+    def asked(self) -> int:
+        """The step at which the validation part was last asked, or need not be."""
+        return max(self.skipped, self.curve[-1].step if self.curve else 0)
+
+    @staticmethod
+    def from_record(record: dict[str, Any]) -> State:
+        """Read the state of a checkpoint."""
+        return State(**record | {"curve": [Curve(**point) for point in record["curve"]]})
+
+
+def save_checkpoint(file: Path, fingerprint: str, state: State, tensors: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    record = {"fingerprint": fingerprint, "state": asdict(state)} | tensors
+    with replacing(file) as beside, explaining(beside):
+        torch.save(record, beside)
+
+
+def load_checkpoint(file: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Read a checkpoint of this very job; None where there is none."""
+    if not file.exists():
+        return None
+    stored: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return stored if stored.get("fingerprint") == fingerprint else None

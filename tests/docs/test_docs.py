@@ -1,0 +1,62 @@
+"""The docs say everything that there is, and their examples run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import cytowell
+from cytowell import registry
+from cytowell.sources.samples import write_samples
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_every_finding_is_documented(tmp_path: Path) -> None:
+    folder = write_samples(tmp_path, "cells", per_class=3)["cells"]
+    findings = cytowell.check(cytowell.read(folder), doubt=True)
+    said = (DOCS / "checks.md").read_text(encoding="utf-8")
+    missing = [issue for issue in findings.issues if f"`{issue}`" not in said]
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", ["learners", "sources", "checks"])
+def test_every_part_is_documented(kind: str) -> None:
+    said = "\n".join(
+        p.read_text(encoding="utf-8") for p in [*DOCS.glob("*.md"), ROOT / "README.md"]
+    )
+    missing = [name for name in registry.TABLE[kind] if not re.search(rf"\b{name}\b", said)]
+    assert not missing
+
+
+def test_every_public_name_is_loaded() -> None:
+    for name in cytowell.__all__:
+        assert getattr(cytowell, name) is not None
+
+
+def test_links_between_the_docs_hold() -> None:
+    for page in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_the_readme_walk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the Python example of the README on generated photographs."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    folder = write_samples(tmp_path, "cells", per_class=12)["cells"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photographs").symlink_to(folder)
+    picture = next(iter(sorted(folder.glob("*/*.jpg"))))
+    (tmp_path / "new.jpg").write_bytes(picture.read_bytes())
+    monkeypatch.setattr("cytowell.runs.recipe.default_learner", lambda: ("frozen", ""))
+    space: dict[str, object] = {}
+    exec(compile(found[1], "README.md", "exec"), space)
+    calls = space["calls"]
+    assert isinstance(calls, cytowell.Predictions)
+    assert len(calls) == 1

@@ -1,0 +1,135 @@
+"""The frozen learner from pictures to a head, with its seed and nothing else deciding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cytowell
+from cytowell.errors import BundleError, RecipeError
+from cytowell.learners.contract import Makings, Task
+from cytowell.learners.frozen import LEARNER, Frozen, columns, doubts, open_backbones, stage_sets
+from cytowell.runtime.bundle import MapSlice
+from cytowell.types import Dataset
+
+QUICK = Frozen(backbones=("imagenet",), crops=(1.0,), strengths=(0.003, 0.03))
+MAPS = (MapSlice("map_8", 0, 4), MapSlice("map_16", 4, 10), MapSlice("map_last", 10, 12))
+
+
+@pytest.fixture(scope="module")
+def dataset(cells: Path) -> Dataset:
+    return cytowell.read(cells)
+
+
+def fit(dataset: Dataset, tmp_path: Path, held_back: int = 0, seed: int = 7) -> Makings:
+    order = np.random.default_rng(0).permutation(len(dataset)).astype(np.int64)
+    return LEARNER.fit(
+        Task(
+            dataset=dataset,
+            train=np.sort(order[held_back:]),
+            validation=np.sort(order[:held_back]),
+            settings=QUICK,
+            seed=seed,
+            folder=tmp_path,
+        )
+    )
+
+
+def test_the_same_seed_gives_the_same_head(dataset: Dataset, tmp_path: Path) -> None:
+    first, again = fit(dataset, tmp_path), fit(dataset, tmp_path)
+    assert np.array_equal(first.head.weight, again.head.weight)
+    assert np.array_equal(first.head.bias, again.head.bias)
+    assert first.remarks == again.remarks
+    assert first.logits is not None
+    assert again.logits is not None
+    assert np.array_equal(first.logits, again.logits)
+
+
+def test_where_nothing_is_held_back_every_sample_has_logits_out_of_fold(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    made = fit(dataset, tmp_path)
+    assert made.logits is not None
+    assert made.rows is not None
+    assert made.rows.tolist() == list(range(len(dataset)))
+    assert made.logits.shape == (len(dataset), len(dataset.classes))
+    assert np.isfinite(made.logits).all()
+    assert (made.logits != 0).any(axis=1).all()
+    right = np.mean(np.argmax(made.logits, axis=1) == dataset.labels)
+    assert right > 2 / len(dataset.classes)
+
+
+def test_a_validation_part_needs_none(dataset: Dataset, tmp_path: Path) -> None:
+    made = fit(dataset, tmp_path, held_back=10)
+    assert made.logits is None
+    assert made.rows is None
+
+
+def test_the_head_lies_on_the_stages_that_were_chosen(dataset: Dataset, tmp_path: Path) -> None:
+    made = fit(dataset, tmp_path)
+    used = np.any(made.head.weight != 0, axis=0)
+    assert made.head.weight.shape == (len(dataset.classes), made.maps[-1].stop)
+    for part in made.maps:
+        share = used[part.start : part.stop].mean()
+        assert share == 0 or share > 0.9
+    assert "log-loss" in made.remarks[0]
+
+
+def test_doubts_are_probabilities(dataset: Dataset) -> None:
+    p = doubts(dataset, seed=7)
+    assert p.shape == (len(dataset), len(dataset.classes))
+    assert p.sum(axis=1) == pytest.approx(np.ones(len(dataset)))
+
+
+def test_stages_are_what_a_network_has() -> None:
+    assert ("last",) in stage_sets(MAPS)
+    assert ("8", "16") in stage_sets(MAPS)
+    assert len(stage_sets(MAPS)) == len(set(stage_sets(MAPS)))
+    assert stage_sets(()) == [("features",)]
+    assert stage_sets((MapSlice("stem", 0, 4),)) == [("stem",)]
+    assert columns(MAPS, ("8", "last"), 12).tolist() == [0, 1, 2, 3, 10, 11]
+    assert columns((), ("features",), 5).tolist() == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"balance": "fair"},
+        {"strengths": ()},
+        {"strengths": (0.0,)},
+        {"crops": ()},
+        {"crops": (1.5,)},
+        {"folds": 1},
+    ],
+)
+def test_settings_that_cannot_hold_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(change))):
+        replace(QUICK, **change)  # type: ignore[arg-type]
+
+
+def test_backbones_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cytowell.weights.blood", lambda: tmp_path / "blood")
+    with pytest.raises(RecipeError, match="--backbone"):
+        open_backbones(("blood",))
+    with pytest.raises(BundleError):
+        open_backbones((str(tmp_path / "gone.onnx"),))
+    assert [b.name for b in open_backbones(("blood", "imagenet"))] == ["imagenet"]
+
+
+def test_a_bundle_can_be_the_start_of_another(
+    dataset: Dataset, bundle: Path, tmp_path: Path
+) -> None:
+    task = Task(
+        dataset=dataset,
+        train=np.arange(len(dataset), dtype=np.int64),
+        validation=np.zeros(0, dtype=np.int64),
+        settings=replace(QUICK, backbones=(str(bundle),)),
+        seed=7,
+        folder=tmp_path,
+    )
+    made = LEARNER.fit(task)
+    assert made.architecture == "tf_efficientnet_lite0"
+    assert "Apache" in made.licence

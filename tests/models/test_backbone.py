@@ -1,0 +1,128 @@
+"""Every network looks the same from outside: uint8 in, means of maps out."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from cytowell.errors import RecipeError, UnknownName
+from cytowell.models.backbone import Backbone, Provenance, Stages, taps_of, timm_body
+from cytowell.models.build import build
+from cytowell.models.classifier import Classifier
+
+pytestmark = pytest.mark.torch
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def backbone(name: str, stages: Stages | None = None, **given: Any) -> Backbone:
+    torch.manual_seed(0)
+    body = timm.create_model(name, pretrained=False, num_classes=0, **given)
+    return Backbone(body, MEAN, STD, Provenance(name, "chance", "none"), stages).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("tf_efficientnet_lite0", ("8", "16", "32", "last")),
+        ("resnet18", ("8", "16", "last")),
+        ("test_vit", ("last",)),
+    ],
+)
+def test_taps_are_the_stages_that_a_network_has(name: str, names: tuple[str, ...]) -> None:
+    assert taps_of(backbone(name).body).names == names
+
+
+@torch.no_grad()
+def test_maps_end_with_the_one_whose_means_are_the_features() -> None:
+    network = backbone("tf_efficientnet_lite0")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    normalised = network.normalise(pixels)
+    maps = network.maps(normalised)
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (40, 8, 8),
+        (112, 4, 4),
+        (320, 2, 2),
+        (1280, 2, 2),
+    ]
+    assert torch.allclose(network.pooled(normalised), maps[-1].mean(dim=(2, 3)), atol=1e-5)
+    alone = Backbone(network.body, MEAN, STD, network.provenance, Stages())
+    assert [m.shape for m in alone.maps(normalised)] == [maps[-1].shape]
+
+
+def test_normalisation_is_by_channel_and_of_any_type() -> None:
+    network = backbone("test_efficientnet")
+    pixels = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
+    normalised = network.normalise(pixels)
+    assert normalised[0, :, 0, 0].tolist() == pytest.approx(
+        [(128 - m) / s for m, s in zip(MEAN, STD, strict=True)]
+    )
+    assert torch.equal(normalised, network.normalise(pixels.float()))
+
+
+@torch.no_grad()
+def test_channels_are_put_first_where_a_network_has_them_last() -> None:
+    network = backbone("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1), embed_dim=24)
+    normalised = network.normalise(torch.zeros(1, 3, 224, 224))
+    last = network.maps(normalised)[-1]
+    assert last.shape == (1, 192, 7, 7)
+    assert torch.allclose(network.pooled(normalised), last.mean(dim=(2, 3)), atol=1e-5)
+
+
+@torch.no_grad()
+def test_tokens_are_pooled_as_the_network_itself_does() -> None:
+    network = backbone("test_vit")
+    normalised = network.normalise(torch.rand(2, 3, 160, 160) * 255)
+    assert network.maps(normalised)[0].ndim == 3
+    features = network.pooled(normalised)
+    assert features.shape == (2, network.body.num_features)
+    assert torch.allclose(features, network.body(normalised), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "test_vit", "test_convnext"])
+def test_depth_runs_from_stem_to_last_over_every_parameter_once(name: str) -> None:
+    network = backbone(name)
+    groups = list(network.depth_groups())
+    depths = [depth for depth, _ in groups]
+    assert depths[0] == 0
+    assert depths[-1] == 1
+    assert depths == sorted(set(depths))
+    found = [id(p) for p in itertools.chain.from_iterable(p for _, p in groups)]
+    assert sorted(found) == sorted(id(p) for p in network.body.parameters())
+    stem = next(iter(network.body.parameters()))
+    assert any(p is stem for p in groups[0][1])
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="resnet50"):
+        build("resnet5O")
+    with pytest.raises(UnknownName, match="efficientnet"):
+        build("efficientnet-lite0x")
+
+
+def test_what_timm_cannot_build_is_a_recipe_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(RecipeError, match="no such thing"):
+        timm_body("resnet18")
+
+
+@torch.no_grad()
+def test_a_classifier_has_a_second_head_where_there_are_subclasses() -> None:
+    network = Classifier(backbone("test_efficientnet"), 256, 3, 5).eval()
+    image = torch.randint(0, 256, (4, 3, 48, 48), dtype=torch.uint8)
+    logits, second = network(image)
+    assert logits.shape == (4, 3)
+    assert second is not None
+    assert second.shape == (4, 5)
+    assert Classifier(backbone("test_efficientnet"), 256, 3)(image)[1] is None
+    weight, bias = torch.randn(3, 256).double().numpy(), torch.randn(3).double().numpy()
+    network.set_head(weight, bias)
+    features = network.backbone.pooled(network.backbone.normalise(image)).double().numpy()
+    assert network(image)[0].numpy() == pytest.approx(features @ weight.T + bias, abs=1e-4)

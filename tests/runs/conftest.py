@@ -1,0 +1,65 @@
+"""Synthetic sets and the runs on them, made once; a test that changes a run copies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cytowell
+from cytowell.runs.recipe import Recipe, make
+from cytowell.runs.run import Run
+from cytowell.sources.samples import write_samples
+from cytowell.types import Dataset
+
+QUICK: dict[str, Any] = {
+    "backbones": ("imagenet",),
+    "crops": (1.0,),
+    "strengths": (0.003, 0.03),
+}
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(autouse=True)
+def one_cache(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYTOWELL_CACHE", str(kept / "cache"))
+
+
+@pytest.fixture(scope="session")
+def caching(kept: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CYTOWELL_CACHE", str(kept / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def plenty(kept: Path) -> Dataset:
+    """Give 36 pictures of each of five classes, six slides a class."""
+    return cytowell.read(write_samples(kept / "plenty", "cells", 36)["cells"])
+
+
+@pytest.fixture(scope="session")
+def few(kept: Path) -> Dataset:
+    """Give 12 pictures of each of five classes, two slides a class."""
+    return cytowell.read(write_samples(kept / "few", "cells", 12)["cells"])
+
+
+@pytest.fixture(scope="session")
+def frozen() -> Recipe:
+    return make("frozen", **QUICK)[0]
+
+
+@pytest.fixture(scope="session")
+def plain(plenty: Dataset, frozen: Recipe, kept: Path, caching: None) -> Run:
+    return cytowell.train(plenty, kept / "plain", frozen)
+
+
+@pytest.fixture(scope="session")
+def scarce(few: Dataset, frozen: Recipe, kept: Path, caching: None) -> Run:
+    return cytowell.train(few, kept / "scarce", frozen)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytowell.errors import BadTable
+from cytowell.types import (
+    CALL_COLUMNS,
+    Box,
+    Dataset,
+    Findings,
+    Predictions,
+    Sample,
+    Split,
+    fields_of,
+)
+
+SAMPLES = (
+    Sample("a.png", "cat", "slide 1", "train", "grey", extra={"donor": 7}),
+    Sample("b.png", "dog", box=Box(1, 2, 3, 4)),
+    Sample("c.png"),
+)
+DATA = Dataset(SAMPLES, ("cat", "dog"))
+
+
+def calls(samples: tuple[Sample, ...] = SAMPLES) -> Predictions:
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]])
+    return Predictions(
+        samples,
+        ("cat", "dog"),
+        probabilities,
+        np.array([True, False, False]),
+        ("", "probability 0.600 below 0.800", ""),
+        ("", "", "c.png is empty."),
+    )
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        SAMPLES[0].label = "dog"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        DATA.origin = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_data_set_knows_labels_and_groups() -> None:
+    assert len(DATA) == 3
+    assert DATA.labels.tolist() == [0, 1, -1]
+    assert DATA.groups.tolist() == ["slide 1", "b.png", "c.png"]
+    assert DATA.has_groups
+    assert DATA.subclasses == ("grey",)
+    assert not Dataset((Sample("a.png"), Sample("b.png")), ()).has_groups
+    two_boxes = (Sample("a.png", box=Box(0, 0, 1, 1)), Sample("a.png", box=Box(1, 0, 1, 1)))
+    assert Dataset(two_boxes, ()).has_groups
+
+
+def test_taking_by_position_and_by_mask() -> None:
+    assert DATA.take([2, 0]).paths == ("c.png", "a.png")
+    assert DATA.take(np.array([False, True, False])).paths == ("b.png",)
+    assert DATA.take([1]).classes == ("cat", "dog")
+
+
+def test_a_data_set_as_a_table() -> None:
+    frame = DATA.frame()
+    assert list(frame.columns[:5]) == ["path", "label", "group", "split", "subclass"]
+    assert [frame[c][1] for c in ("x", "y", "width", "height")] == [1, 2, 3, 4]
+    assert frame.loc[0, "donor"] == 7
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_place(tmp_path: Path) -> None:
+    for place, text in (("one", "x"), ("two", "x"), ("three", "longer")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.png").write_text(text)
+
+    def digest(place: str, label: str = "cat") -> str:
+        return Dataset((Sample(str(tmp_path / place / "a.png"), label),), (label,)).digest()
+
+    assert digest("one") == digest("two")
+    assert len({digest("one"), digest("three"), digest("one", "dog")}) == 3
+
+
+def test_a_name_that_is_not_utf8_has_a_digest_too() -> None:
+    path = os.fsdecode(b"caf\xe9.png")
+    assert len(Dataset((Sample(path, "cat"),), ("cat",)).digest()) == 64
+    assert len(Split(np.array(["train"]), (path,)).digest()) == 64
+
+
+def test_findings_count_their_issues() -> None:
+    table = pd.DataFrame({"path": ["a", "b"], "blank_score": [0.1, 1], "is_blank": [True, False]})
+    found = Findings(table)
+    assert found.issues == ("blank",)
+    assert found.counts() == {"blank": 1}
+
+
+def test_parts_of_a_split() -> None:
+    made = Split(np.array(["test", "train", "validation", "excluded", "train"]), tuple("abcde"))
+    assert made.train.tolist() == [1, 4]
+    assert made.validation.tolist() == [2]
+    assert made.test.tolist() == [0]
+    assert made.where("test", "excluded").tolist() == [0, 3]
+    elsewhere = replace(made, paths=tuple(f"/x/{p}" for p in "abcde"))
+    assert elsewhere.digest() == made.digest()
+
+
+def test_calls_have_the_promised_columns() -> None:
+    frame = calls().frame()
+    own = ["truth", "group", "split", "subclass", "x", "y", "width", "height", "donor"]
+    assert list(frame.columns) == [*CALL_COLUMNS, "p_cat", "p_dog", *own]
+    assert frame["label"].tolist() == ["cat", "dog", ""]
+    assert frame["probability"].tolist()[:2] == [0.9, 0.6]
+    assert np.isnan(frame["probability"][2])
+    assert frame["decided"].tolist() == [True, False, False]
+    assert frame["truth"].tolist()[:2] == ["cat", "dog"]
+
+
+def test_calls_know_what_was_called() -> None:
+    told = calls()
+    assert told.called.tolist() == [0, 1, -1]
+    assert told.truth.tolist() == [0, 1, -1]
+    assert told.readable.tolist() == [True, True, False]
+    assert told.groups.tolist() == ["slide 1", "b.png", "c.png"]
+    assert told.take([1]).labels == ("dog",)
+    assert told.take(told.readable).labels == ("cat", "dog")
+
+
+def test_a_column_whose_name_is_taken_is_kept_under_another() -> None:
+    extra = {"label": "old", "p_cat": 0.2, "error": "none", "given_label": "older", "well": "A1"}
+    frame = calls(tuple(replace(s, extra=extra) for s in SAMPLES)).frame()
+    assert frame["label"].tolist() == ["cat", "dog", ""]
+    assert frame["given_label"][0] == "older"
+    assert frame["given_given_label"][0] == "old"
+    assert frame["given_p_cat"][0] == 0.2
+    assert frame["given_error"][0] == "none"
+    assert frame["well"][0] == "A1"
+
+
+def test_every_batch_can_have_the_same_columns() -> None:
+    plain = (Sample("a.png"), Sample("b.png"), Sample("c.png"))
+    assert "truth" not in calls(plain).frame().columns
+    known = fields_of(SAMPLES)
+    assert known == {"truth", "group", "split", "subclass", "box"}
+    assert list(calls(plain).frame(known).columns) == list(calls().frame().columns)[:-1]
+
+
+def test_calls_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    told = calls()
+    told.frame().to_csv(tmp_path / "calls.csv", index=False)
+    again = Predictions.from_frame(pd.read_csv(tmp_path / "calls.csv"))
+    np.testing.assert_array_equal(again.probabilities, told.probabilities)
+    assert again.labels == told.labels
+    assert again.errors == told.errors
+    assert again.reasons == told.reasons
+    assert again.decided.tolist() == told.decided.tolist()
+    assert again.truth.tolist() == told.truth.tolist()
+    assert [s.group for s in again.samples] == ["slide 1", None, None]
+    assert [s.box for s in again.samples] == [s.box for s in told.samples]
+    assert list(again.frame().columns) == list(told.frame().columns)
+
+
+def test_joining_calls() -> None:
+    joined = Predictions.join([calls(), calls()])
+    assert len(joined) == 6
+    assert joined.labels == ("cat", "dog", "") * 2
+    with pytest.raises(BadTable):
+        Predictions.join([])
+
+
+def test_a_table_without_probabilities_is_none_of_calls() -> None:
+    with pytest.raises(BadTable, match="p_<class>"):
+        Predictions.from_frame(pd.DataFrame({"path": ["a.png"], "label": ["cat"]}))

@@ -1,0 +1,169 @@
+"""From pictures to a network that has learnt: probe, phases, several processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cytowell
+from cytowell.images import Preprocessing
+from cytowell.learners.contract import Task
+from cytowell.models.build import build
+from cytowell.training.finetune import LEARNER, TIGHT, Trained, probe_features
+from cytowell.training.packs import pack
+from cytowell.training.recipe import Finetune
+from cytowell.types import Dataset
+
+pytestmark = pytest.mark.torch
+
+SHORT: dict[str, Any] = {
+    "phases": ((32, 4), (48, 4)),
+    "small_batch": 8,
+    "evaluations": 4,
+    "crop": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(cells: Path) -> Dataset:
+    read = cytowell.read(cells)
+    return read.take(range(0, len(read), max(1, len(read) // 60)))
+
+
+def task(dataset: Dataset, tiny: dict[str, Any], folder: Path, **changes: Any) -> Task:
+    order = np.random.default_rng(0).permutation(len(dataset)).astype(np.int64)
+    return Task(
+        dataset=dataset,
+        train=np.sort(order[12:]),
+        validation=np.sort(order[:12]),
+        settings=Finetune(**tiny | SHORT | changes),
+        seed=7,
+        folder=folder,
+    )
+
+
+def fit(given: Task) -> Trained:
+    return LEARNER.fit(given)
+
+
+def test_it_learns_at_the_size_that_it_will_serve(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = fit(task(dataset, tiny, tmp_path))
+    assert trained.record == Preprocessing(size=48, crop=1.0)
+    assert trained.classes == dataset.classes
+    assert [p.step for p in trained.curve] == [2, 4, 6, 8]
+    assert (tmp_path / "checkpoints" / "best.pt").is_file()
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert not trained.network.training
+
+
+def test_channels_and_window_of_the_task_are_kept(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    reading = Preprocessing(channels=(2, 1, 0), window=(0.0, 200.0))
+    trained = fit(replace(task(dataset, tiny, tmp_path), reading=reading))
+    assert trained.record.channels == (2, 1, 0)
+    assert trained.record.window == (0.0, 200.0)
+
+
+def test_the_crop_is_weighed_by_a_probe(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    trained = fit(replace(task(dataset, tiny, tmp_path, crop="auto"), said=said.append))
+    assert trained.record.crop in (1.0, TIGHT)
+    assert any("linear probe" in sentence for sentence in said)
+    assert "linear probe" in trained.remarks[0]
+
+
+def test_the_head_starts_from_a_probe(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[torch.nn.Module] = []
+
+    def stop(job: Any, network: Any, resume: bool) -> Any:
+        started.append(network.eval())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cytowell.training.finetune.train", stop)
+    given = task(dataset, tiny, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        LEARNER.fit(given)
+    learn = dataset.take(given.train)
+    pixels = pack(learn, Preprocessing(size=32))
+    with torch.no_grad():
+        logits = started[0](torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2))[0]
+    right = (logits.argmax(dim=1).numpy() == learn.labels).mean()
+    assert right > 1.5 / len(dataset.classes)
+
+
+def test_a_probe_sees_norms_that_fit_the_images(dataset: Dataset, tiny: dict[str, Any]) -> None:
+    network = build(tiny["backbone"], tiny["weights"])
+    norm = next(
+        m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    )
+    momentum = norm.momentum
+    features = probe_features(network, dataset, Preprocessing(size=32), 40)
+    assert features.shape == (min(40, len(dataset)), 256)
+    assert norm.momentum == momentum
+    assert norm.running_mean is not None
+    assert bool((norm.running_mean != 0).any())
+    assert not network.training
+
+
+def test_subclasses_make_a_second_head(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    finer = tuple(
+        replace(s, subclass=f"{s.label}/{i % 2}" if i % 3 else None)
+        for i, s in enumerate(dataset.samples)
+    )
+    both = replace(dataset, samples=finer)
+    given = task(both, tiny, tmp_path / "with")
+    trained = fit(given)
+    known = {both.samples[i].subclass for i in given.train} - {None}
+    assert trained.network.second is not None
+    assert trained.network.second.out_features == len(known)
+    assert fit(task(both, tiny, tmp_path / "w", subclass_weight=0.0)).network.second is None
+
+
+def test_resume_takes_no_checkpoint_of_other_data(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    fit(task(dataset, tiny, tmp_path))
+    said: list[str] = []
+    given = task(dataset, tiny, tmp_path)
+    fit(replace(given, resume=True, said=said.append))
+    assert any("going on" in s for s in said)
+    said.clear()
+    fit(replace(given, resume=True, said=said.append, train=given.train[1:]))
+    assert not any("going on" in s for s in said)
+
+
+@pytest.mark.timeout(240)
+def test_two_processes_learn_one_network(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    ticks: list[int] = []
+    given = replace(
+        task(dataset, tiny, tmp_path, devices=2, accelerator="cpu", patience=1),
+        said=said.append,
+        ticked=lambda done, of, what: ticks.append(done),
+    )
+    trained = fit(given)
+    stored = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert stored["state"]["step"] == 8
+    assert (tmp_path / "checkpoints" / "best.pt").is_file()
+    assert ticks == sorted(set(ticks))
+    assert ticks
+    assert trained.curve
+    assert all(np.isfinite(p.validation_loss) for p in trained.curve)
+    for value in trained.network.state_dict().values():
+        assert torch.isfinite(value).all()

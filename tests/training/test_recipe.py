@@ -1,0 +1,60 @@
+"""A recipe that cannot be run is refused before anything is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cytowell.errors import RecipeError, UnknownName
+from cytowell.training.recipe import PRESETS, Augmentation, Finetune, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_grow_and_end_at_their_size(name: str) -> None:
+    s = preset(name)
+    sizes = [size for size, _ in s.phases]
+    assert sizes == sorted(sizes)
+    assert s.size == sizes[-1]
+    assert s.steps == sum(steps for _, steps in s.phases)
+    assert hash(s) == hash(preset(name))
+
+
+def test_an_unknown_preset_gets_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="'standard'"):
+        preset("standart")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phases": ()},
+        {"phases": ((16, 10),)},
+        {"phases": ((96, 0),)},
+        {"class_weights": "fair"},
+        {"crop": "tight"},
+        {"crop": 0.0},
+        {"crop": 1.5},
+        {"batch": 0},
+        {"small_batch": 1},
+        {"evaluations": 0},
+        {"patience": 0},
+        {"ema": 1.0},
+        {"ema": -0.1},
+        {"warmup": 1.0},
+        {"rate": 0.0},
+        {"dropout": 1.0},
+        {"stem_rate": -1.0},
+        {"label_smoothing": 1.0},
+        {"devices": 0},
+    ],
+)
+def test_a_field_that_cannot_hold_is_named(change: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(change))):
+        replace(Finetune(), **change)
+
+
+def test_a_recipe_is_a_value() -> None:
+    assert Finetune() == Finetune(augmentation=Augmentation())
+    assert replace(Finetune(), crop=0.83).crop == 0.83
