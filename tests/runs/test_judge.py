@@ -83,16 +83,16 @@ def test_some_without_label_and_one_unreadable(
     mixed = replace(
         few,
         samples=(
-            *few.samples[:50],
-            *(replace(s, label=None) for s in few.samples[50:]),
+            *few.samples[:30],
+            *(replace(s, label=None) for s in few.samples[30:]),
             Sample(str(text), few.classes[0]),
         ),
     )
     metrics = cytowell.evaluate(opened, mixed, out=tmp_path / "out")
     frame = pd.read_csv(tmp_path / "out/predictions.csv")
-    assert len(frame) == 51
+    assert len(frame) == 31
     assert frame["error"].notna().sum() == 1
-    assert metrics["n"] in (50, 51)
+    assert metrics["n"] in (30, 31)
 
 
 def test_fewer_classes_than_the_bundle_knows(opened: Bundle, few: Dataset) -> None:

@@ -67,7 +67,8 @@ def test_the_split_is_whole_and_keeps_slides_together(plain: Run, plenty: Datase
 def test_predictions_are_of_the_test_part(plain: Run, plenty: Dataset) -> None:
     frame = table(plain.folder)
     classes = [f"p_{c}" for c in plenty.classes]
-    assert list(frame.columns)[:14] == [*CALL_COLUMNS, *classes, "truth", "group", "split"]
+    first = [*CALL_COLUMNS, *classes, "truth", "group", "split"]
+    assert list(frame.columns)[: len(first)] == first
     assert set(frame["split"]) == {"test"}
     assert frame["path"].tolist() == [plenty.paths[i] for i in plain.split.test]
     assert frame["truth"].tolist() == [plenty.samples[i].label for i in plain.split.test]
@@ -304,7 +305,7 @@ def test_a_class_on_one_slide_has_to_be_asked_for(
 
 
 def test_too_few_for_parts_is_said(few: Dataset, tmp_path: Path) -> None:
-    pair = few.take([int(i) for c in range(5) for i in np.flatnonzero(few.labels == c)[:2]])
+    pair = few.take([int(i) for c in range(3) for i in np.flatnonzero(few.labels == c)[:2]])
     own = Recipe(learner="finetune", settings={})
     with pytest.raises((TooFewImages, SplitError), match="Add images"):
         cytowell.train(pair, tmp_path / "run", own)

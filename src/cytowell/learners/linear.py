@@ -53,8 +53,7 @@ def fit_head(
         samples, Chawla et al. 2002, doi 10.1613/jair.953).
     """
     if len(np.unique(labels)) == 1:
-        bias = np.full(classes, NEVER)
-        bias[labels[0]] = 0.0
+        bias = np.where(np.arange(classes) == labels[0], 0.0, NEVER)
         return Head(np.zeros((classes, features.shape[1])), bias)
     X = np.asarray(features, dtype=np.float32)
     mean, spread = X.mean(axis=0), X.std(axis=0)

@@ -22,7 +22,8 @@ def load_into(body: nn.Module, weights: str) -> str:
     ----------
     weights
         A ``.safetensors`` file, a state dict in a ``.pt``/``.pth`` file (read without running
-        code), an ``.onnx`` file whose initialisers keep their PyTorch names, or a bundle folder.
+        code), an ``.onnx`` file whose initialisers keep their PyTorch names, or a bundle's or
+        run's folder.
 
     Raises
     ------
@@ -31,7 +32,8 @@ def load_into(body: nn.Module, weights: str) -> str:
     """
     file = Path(weights)
     if file.is_dir():
-        file = file / "backbone.onnx"
+        inside = [f / "backbone.onnx" for f in (file, file / "bundle")]
+        file = next((f for f in inside if f.is_file()), inside[0])
     if not file.is_file():
         raise WeightsUnavailable(f"{weights} is not there.", "Give a weights file or a bundle.")
     state = _read(file)

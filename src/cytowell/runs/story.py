@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cytowell import splits
-from cytowell.errors import RunError
+from cytowell.errors import BadTable, RunError
 from cytowell.evaluation.metrics import evaluate
 from cytowell.evaluation.report import Story, write_report
 from cytowell.evaluation.verdict import percent_range
@@ -212,7 +212,7 @@ def render(folder: Path) -> Path:
             na_values=[""],
         )
         calls = Predictions.from_frame(frame)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadTable) as error:
         raise RunError(f"{folder} holds no whole run ({error}).", "Run it again.") from error
     found = record.pop("findings")
     findings = None

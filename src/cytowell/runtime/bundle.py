@@ -370,7 +370,7 @@ def _verified(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def _fields(statistics: Statistics) -> dict[str, npt.NDArray[Any]]:
+def _fields(statistics: Statistics) -> dict[str, Any]:
     return {f.name: getattr(statistics, f.name) for f in fields(statistics)}
 
 

@@ -55,8 +55,8 @@ class Statistics:
     def project(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Give features (N, D) in principal components (N, K)."""
         moved = np.asarray(features, dtype=np.float32) - self.centre
-        projected: npt.NDArray[np.float32] = moved @ self.axes.T
-        return projected
+        projected = moved @ self.axes.T
+        return projected.astype(np.float32, copy=False)
 
     def distance(self, features: npt.NDArray[np.floating]) -> FloatArray:
         """Give the Mahalanobis distance (N,) to the nearest class (Lee et al. 2018, eq. 2).

@@ -1,14 +1,10 @@
-"""The values that every room speaks: frozen, aligned, saved and read back as tables.
-
-A `Dataset` holds photographs and samples; a `Split` says who learns and who judges; `Findings` is
-the one table of the checks; `Predictions` is the one table of calls. Pixels never live here.
-"""
+"""What is known before anything is called: boxes, samples, data sets, findings, splits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cytowell.errors import BadTable, SplitError
+from cytowell.errors import SplitError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -26,7 +22,6 @@ BoolArray = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 
 PARTS = ("train", "validation", "test", "excluded")
-CALL_COLUMNS = ("path", "label", "probability", "decided", "reason", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,186 +265,6 @@ class Split:
                 )
             parts.append(part)
         return Split(np.array(parts), dataset.paths, how="as given in a split file")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Calls, aligned: row i of everything belongs to sample i.
-
-    Attributes
-    ----------
-    samples
-        What was called; their labels, where they have one, are the truth.
-    classes
-        Column names of `probabilities`.
-    probabilities
-        Calibrated, rows sum to 1; NaN where the image could not be read; shape (N, C).
-    decided
-        Whether the likeliest class passed the bundle's threshold; shape (N,).
-    reasons
-        Why it was not decided, "" where it was; length N.
-    errors
-        Why it could not be read, "" where it could; length N.
-    """
-
-    samples: tuple[Sample, ...]
-    classes: tuple[str, ...]
-    probabilities: FloatArray
-    decided: BoolArray
-    reasons: tuple[str, ...]
-    errors: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def readable(self) -> BoolArray:
-        """Where the image could be read; shape (N,)."""
-        return np.array([not e for e in self.errors], dtype=np.bool_)
-
-    @property
-    def called(self) -> IntArray:
-        """Index of the likeliest class, -1 with an error; shape (N,)."""
-        best = np.argmax(np.nan_to_num(self.probabilities, nan=-1.0), axis=1)
-        return np.where(self.readable, best, -1).astype(np.int64)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Name of the likeliest class, "" with an error; length N."""
-        return tuple(self.classes[i] if i >= 0 else "" for i in self.called)
-
-    @property
-    def truth(self) -> IntArray:
-        """Class index of each sample's own label, -1 where it has none; shape (N,)."""
-        index = {name: i for i, name in enumerate(self.classes)}
-        return np.array([index.get(s.label or "", -1) for s in self.samples], dtype=np.int64)
-
-    @property
-    def groups(self) -> npt.NDArray[np.str_]:
-        """Group of each sample, its path where it has none; shape (N,)."""
-        return np.array([s.group if s.group is not None else s.path for s in self.samples])
-
-    def take(self, indices: Sequence[int] | IntArray | BoolArray) -> Predictions:
-        """Give the rows at these positions, or where a mask is true."""
-        chosen = np.asarray(indices)
-        if chosen.dtype == np.bool_:
-            chosen = np.flatnonzero(chosen)
-        rows = [int(i) for i in chosen]
-        return Predictions(
-            tuple(self.samples[i] for i in rows),
-            self.classes,
-            self.probabilities[rows],
-            self.decided[rows],
-            tuple(self.reasons[i] for i in rows),
-            tuple(self.errors[i] for i in rows),
-        )
-
-    @staticmethod
-    def join(parts: Sequence[Predictions]) -> Predictions:
-        """Put batches of calls of one bundle end to end."""
-        if not parts:
-            raise BadTable("There are no calls to put together.")
-        return Predictions(
-            tuple(s for p in parts for s in p.samples),
-            parts[0].classes,
-            np.concatenate([p.probabilities for p in parts]),
-            np.concatenate([p.decided for p in parts]),
-            tuple(r for p in parts for r in p.reasons),
-            tuple(e for p in parts for e in p.errors),
-        )
-
-    def frame(self, known: frozenset[str] = frozenset()) -> pd.DataFrame:
-        """Give the calls as a table.
-
-        Columns: `path, label, probability, decided, reason, error`, `p_<class>` for every class,
-        then the samples' own columns. A sample's own label comes out as `truth`; a column whose
-        name is taken gets the prefix `given_`.
-
-        Parameters
-        ----------
-        known
-            Which of `truth`, `group`, `split`, `subclass` and `box` are wanted even if no
-            sample here has them, so that every batch of a long list has the same columns.
-        """
-        rows = len(self)
-        columns: dict[str, Any] = {
-            "path": [printable(s.path) for s in self.samples],
-            "label": list(self.labels),
-            "probability": np.max(self.probabilities, axis=1) if rows else np.zeros(0),
-            "decided": self.decided,
-            "reason": list(self.reasons),
-            "error": [printable(e) for e in self.errors],
-        }
-        for i, name in enumerate(self.classes):
-            columns[f"p_{name}"] = self.probabilities[:, i]
-        if "truth" in known or any(s.label is not None for s in self.samples):
-            columns["truth"] = [s.label for s in self.samples]
-        if "group" in known or any(s.group is not None for s in self.samples):
-            columns["group"] = [s.group for s in self.samples]
-        if "split" in known or any(s.split is not None for s in self.samples):
-            columns["split"] = [s.split for s in self.samples]
-        if "subclass" in known or any(s.subclass is not None for s in self.samples):
-            columns["subclass"] = [s.subclass for s in self.samples]
-        if "box" in known or any(s.box is not None for s in self.samples):
-            for name in ("x", "y", "width", "height"):
-                columns[name] = [getattr(s.box, name) if s.box else None for s in self.samples]
-        extras: dict[str, None] = {}
-        for s in self.samples:
-            extras.update(dict.fromkeys(s.extra))
-        for name in extras:
-            out = name
-            while out in columns or (out != name and out in extras):
-                out = f"given_{out}"
-            columns[out] = [s.extra.get(name) for s in self.samples]
-        return pd.DataFrame(columns)
-
-    @staticmethod
-    def from_frame(frame: pd.DataFrame) -> Predictions:
-        """Read a table of calls as `frame` gives it, or a file of it.
-
-        Raises
-        ------
-        BadTable
-            If it has no `p_<class>` columns.
-        """
-        classes = tuple(c[2:] for c in frame.columns if c.startswith("p_"))
-        if not classes or "path" not in frame.columns:
-            raise BadTable("A table of calls has the columns path and p_<class>.")
-        known = {*CALL_COLUMNS, "truth", "group", "split", "subclass", *(f"p_{c}" for c in classes)}
-        sides = ("x", "y", "width", "height")
-        boxes: list[Box | None] = [None] * len(frame)
-        if set(sides) <= set(frame.columns):
-            known |= set(sides)
-            corners = frame[[*sides]].to_numpy(dtype=np.float64)
-            boxes = [None if np.isnan(c).any() else Box(*map(float, c)) for c in corners]
-        texts = {
-            name: frame[name].astype(object).where(frame[name].notna(), None).tolist()
-            if name in frame.columns
-            else [None] * len(frame)
-            for name in ("path", "truth", "group", "split", "subclass", "reason", "error")
-        }
-        extras = frame[[c for c in frame.columns if c not in known]].to_dict("records")
-        samples = tuple(
-            Sample(
-                str(texts["path"][i]),
-                texts["truth"][i],
-                texts["group"][i],
-                texts["split"][i],
-                texts["subclass"][i],
-                boxes[i],
-                extra={str(k): v for k, v in extras[i].items()},
-            )
-            for i in range(len(frame))
-        )
-        decided = frame["decided"].astype(str).str.lower() == "true"
-        return Predictions(
-            samples,
-            classes,
-            frame[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64),
-            decided.to_numpy(dtype=np.bool_),
-            tuple(str(r or "") for r in texts["reason"]),
-            tuple(str(e or "") for e in texts["error"]),
-        )
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -1,0 +1,151 @@
+"""One photograph to upright RGB, whatever wrote it, or an error that says what to do."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
+from cytowell.images.arrays import npz_image, read_tiff, to_rgb_array
+from cytowell.images.limits import FORMATS, NPZ_MARK, SMALLER, cap
+from cytowell.images.record import Preprocessing
+
+
+def open_upright(
+    source: str | Path | bytes, record: Preprocessing | None = None, name: str = ""
+) -> Image.Image:
+    """Decode one photograph to upright RGB.
+
+    Parameters
+    ----------
+    source
+        A path, ``file.npz::name/index``, or the file's bytes.
+    record
+        Decides JPEG scale, channels and window; all defaults without it.
+    name
+        What to call it in errors when bytes are given.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, EXIF rotation applied, transparency laid on white.
+
+    Raises
+    ------
+    ImageError
+        If it is missing, truncated, too large, or of a format that is not read.
+    """
+    record = record or Preprocessing()
+    shown = name or ("image" if isinstance(source, bytes) else str(source))
+    if not isinstance(source, bytes) and NPZ_MARK in str(source):
+        return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown))
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(
+            f"{shown} cannot be read ({reason}).",
+            "Check that the file is there and may be read.",
+        ) from error
+    if not data:
+        raise ImageError(f"{shown} is empty (0 bytes).", "Copy it again from the camera.")
+    if _is_heic(data):
+        return _heic(data, shown)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        array = read_tiff(data, record, shown)
+        if array is not None:
+            return Image.fromarray(array)
+    return _pillow(data, record, shown)
+
+
+def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
+    try:
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        cap(image.size, shown)
+        if image.format in ("JPEG", "MPO") and record.jpeg_scale > 1:
+            wanted = (image.width // record.jpeg_scale, image.height // record.jpeg_scale)
+            image.draft("RGB", wanted)
+        image.load()
+        if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+            return Image.fromarray(to_rgb_array(np.asarray(image), record, shown))
+        if record.window is not None and _is_squeezed(image, data):
+            raise ImageError(
+                f"{shown} has 16 bits a channel in a form that is read with 8: the window "
+                f"{record.window} cannot be laid on it.",
+                "Save it as TIFF, uncompressed or with deflate.",
+            )
+        if image.format != "PNG" or "exif" in image.info:
+            image = _turned(image)
+        return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{shown} is not an image that can be read.",
+            "Save it as JPEG, PNG, TIFF, BMP or WebP; a still of it, if it is an animation.",
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge(f"{shown} has too many pixels.", SMALLER) from error
+    except CytowellError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead to
+        raise ImageError(
+            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the camera."
+        ) from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's parser raises whatever broken EXIF leads to; the pixels are fine
+        return image
+
+
+def _is_squeezed(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow has kept only the upper 8 of 16 bits."""
+    if image.format == "PNG":
+        return data[24] == 16
+    tags = getattr(image, "tag_v2", {})
+    return image.format == "TIFF" and max(tags.get(258, (8,))) > 8
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (
+        b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"
+    )  # fmt: skip
+
+
+def _heic(data: bytes, shown: str) -> Image.Image:
+    try:
+        import pi_heif  # noqa: PLC0415  (an extra: absent from a plain install)
+    except ImportError as error:
+        raise MissingDecoder(
+            f"{shown} is HEIC, which a plain install does not read.",
+            'Run: pip install "cytowell[heic]", or set the phone to save JPEG.',
+        ) from error
+    try:
+        picture = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+        cap(picture.size, shown)
+        image: Image.Image = picture.to_pillow()
+        return _to_rgb(_turned(image))
+    except CytowellError:
+        raise
+    except Exception as error:
+        raise ImageError(
+            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the camera."
+        ) from error
+
+
+# Truncated files are an error here, never grey stripes: a global of Pillow that others may set.
+ImageFile.LOAD_TRUNCATED_IMAGES = False

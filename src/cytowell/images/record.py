@@ -1,0 +1,82 @@
+"""The preprocessing record: what travels in a bundle so that service does what training did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL import Image
+
+from cytowell.errors import RecipeError
+
+INTERPOLATION = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photograph becomes the network's input; travels inside the bundle.
+
+    Attributes
+    ----------
+    size
+        Side of the square input in pixels.
+    crop
+        Share of the shorter side that is kept about the centre. At 1 nothing is cut: the whole
+        picture is fitted into the square and the rest is filled with the mean of its own border.
+    interpolation
+        `bilinear`, `bicubic` or `box`, always antialiased (Pillow's resize).
+    jpeg_scale
+        JPEGs are decoded at 1/1, 1/2, 1/4 or 1/8 of their size; faster, and not the same pixels.
+    channels
+        Which channels of a multi-channel TIFF become red, green and blue, counted from 0; None
+        takes the first three, or the only one thrice.
+    window
+        Lowest and highest intensity of 16-bit images, mapped to 0 and 255; None takes the whole
+        range of the data type. Never an image's own maximum: brightness would lose its meaning.
+    """
+
+    size: int = 224
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+    jpeg_scale: int = 1
+    channels: tuple[int, ...] | None = None
+    window: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 4096:
+            raise RecipeError(f"size = {self.size} is no image side.", "Use 8 to 4096 pixels.")
+        if not 0.1 <= self.crop <= 1.0:
+            raise RecipeError(f"crop = {self.crop} is no share.", "Use 0.1 to 1.0.")
+        if self.interpolation not in INTERPOLATION:
+            raise RecipeError(
+                f"interpolation = {self.interpolation!r} is not known.",
+                f"Use one of {', '.join(INTERPOLATION)}.",
+            )
+        if self.jpeg_scale not in (1, 2, 4, 8):
+            raise RecipeError(f"jpeg_scale = {self.jpeg_scale} is not known.", "Use 1, 2, 4 or 8.")
+        chosen = self.channels
+        if chosen is not None and (not 1 <= len(chosen) <= 3 or min(chosen) < 0):
+            raise RecipeError(
+                f"channels = {chosen} is no choice.", "Give one to three, counted from 0."
+            )
+        if self.window is not None and (
+            len(self.window) != 2 or not self.window[0] < self.window[1]
+        ):
+            raise RecipeError(f"window = {self.window} is empty.", "Give LOW,HIGH with LOW < HIGH.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as it stands in a bundle."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> Preprocessing:
+        """Read the record of a bundle."""
+        known = {k: record[k] for k in Preprocessing.__dataclass_fields__ if k in record}
+        for name in ("channels", "window"):
+            if known.get(name) is not None:
+                known[name] = tuple(known[name])
+        return Preprocessing(**known)

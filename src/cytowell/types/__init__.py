@@ -1,0 +1,38 @@
+"""The values that every room speaks: frozen, aligned, saved and read back as tables.
+
+A `Dataset` holds photographs and samples; a `Split` says who learns and who judges; `Findings` is
+the one table of the checks; `Predictions` is the one table of calls. Pixels never live here.
+"""
+
+from cytowell.types.calls import CALL_COLUMNS, Predictions
+from cytowell.types.data import (
+    PARTS,
+    BoolArray,
+    Box,
+    Dataset,
+    Findings,
+    FloatArray,
+    IntArray,
+    Pixels,
+    Sample,
+    Split,
+    fields_of,
+    printable,
+)
+
+__all__ = [
+    "CALL_COLUMNS",
+    "PARTS",
+    "BoolArray",
+    "Box",
+    "Dataset",
+    "Findings",
+    "FloatArray",
+    "IntArray",
+    "Pixels",
+    "Predictions",
+    "Sample",
+    "Split",
+    "fields_of",
+    "printable",
+]
