@@ -32,7 +32,7 @@ from cytowell.images import Preprocessing
 from cytowell.runtime import pipeline
 from cytowell.runtime.head import Head, Statistics
 from cytowell.runtime.session import Session
-from cytowell.storage import replacing_folder
+from cytowell.storage import is_there, replacing_folder
 from cytowell.types import BoolArray, Dataset, FloatArray, Pixels, Predictions, Sample
 
 FORMAT = 1
@@ -333,13 +333,16 @@ def find(bundle: str | Path) -> Path:
             f"{bundle} is a file that can run code when it is opened.",
             "Give a bundle folder: cytowell train writes one.",
         )
-    if (
-        not place.exists()
-        and os.sep not in str(bundle)
-        and str(bundle) in registry.names("bundles")
-    ):
-        return Path(registry.load("bundles", str(bundle))())
-    for folder in (place, place / "bundle"):
+    there = is_there(place)
+    if not there and os.sep not in str(bundle) and str(bundle) in registry.names("bundles"):
+        shipped = Path(registry.load("bundles", str(bundle))())
+        if (shipped / "bundle.json").is_file():
+            return shipped
+        raise BundleError(
+            f"The bundle {str(bundle)!r} is not part of this installation.",
+            "Give --bundle a folder that cytowell train made.",
+        )
+    for folder in (place, place / "bundle") if there else ():
         if (folder / "bundle.json").is_file():
             return folder
     raise BundleError(
