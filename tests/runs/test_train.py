@@ -380,7 +380,7 @@ def test_a_laboratory_s_own_learner_runs(
 def test_findings_of_the_check_are_those_of_the_run(plain: Run, plenty: Dataset) -> None:
     found = cytowell.check(plenty)
     frame = table(plain.folder, "findings.csv")
-    assert list(frame.columns) == list(found.table.columns)
+    assert list(frame.columns) == list(found.frame().columns)
     assert len(frame) == len(plenty)
 
 

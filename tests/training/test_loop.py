@@ -361,6 +361,17 @@ def test_the_average_begins_as_a_mean_of_what_it_saw() -> None:
     assert lag == pytest.approx(9, abs=0.1)
 
 
+def test_the_average_forgets_the_size_before(make: Make) -> None:
+    job, network = make(phases=((32, 8), (48, 1)), ema=0.9999)
+    train(job, network, resume=False)
+    best = load_checkpoint(job.folder / "best.pt", "this job")
+    last = load_checkpoint(job.folder / "last.pt", "this job")
+    assert best is not None
+    assert last is not None
+    for name, value in best["average"].items():
+        assert torch.equal(value, last["network"][name]), name
+
+
 def test_rates_grow_with_depth_and_norms_do_not_decay(make: Make) -> None:
     job, network = make(stem_rate=0.25, weight_decay=0.1)
     groups = parameter_groups(network, job.settings)

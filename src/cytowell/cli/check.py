@@ -39,7 +39,7 @@ def command(
         findings = cytowell.check(dataset, voice, doubt=labels, seed=seed)
         if out:
             registry.part("cytowell.storage:write_with")(
-                Path(out), lambda f: findings.table.to_csv(f, index=False)
+                Path(out), lambda f: findings.frame().to_csv(f, index=False)
             )
     show(findings, dataset.synthetic)
     if out:

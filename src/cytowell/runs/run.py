@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from cytowell import checks, registry, splits
 from cytowell.errors import Blocked, RunError, UnknownName
@@ -162,7 +163,7 @@ def _once(
     _sign(folder, dataset, recipe)
     heard.said(f"checking {len(dataset)} images")
     findings = check(dataset, heard, resplit=recipe.new_split, record=_reading(recipe))
-    write_with(folder / "findings.csv", lambda f: findings.table.to_csv(f, index=False))
+    write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
     if findings.blocking:
         raise Blocked(
             " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
@@ -217,7 +218,8 @@ def _again(
     )
     splits.save(joined, folder / "split.csv")
     heard.said("now the final bundle, from training and test part together")
-    grouped = by_unit(dataset, None, recipe.by_image)
+    findings = Findings.from_frame(pd.read_csv(folder / "findings.csv"))
+    grouped = by_unit(dataset, findings, recipe.by_image)
     makings = _learn(grouped, joined, folder, recipe, heard, resume)
     done = assemble(
         makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked

@@ -217,8 +217,8 @@ def render(folder: Path) -> Path:
     found = record.pop("findings")
     findings = None
     if found is not None and (folder / "findings.csv").exists():
-        table = pd.read_csv(folder / "findings.csv")
-        findings = Findings(table, tuple(found["blocking"]), tuple(found["remarks"]))
+        saved = pd.read_csv(folder / "findings.csv")
+        findings = Findings.from_frame(saved, found["blocking"], found["remarks"])
     record["when"] = datetime.fromisoformat(record["when"])
     record["made"] = [(name, value) for name, value in record["made"]]
     story = Story(predictions=calls, findings=findings, **record)

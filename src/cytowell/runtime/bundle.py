@@ -15,7 +15,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from cytowell.runtime import pipeline
 from cytowell.runtime.head import Head, Statistics
 from cytowell.runtime.session import Session
 from cytowell.storage import is_there, replacing_folder
-from cytowell.types import BoolArray, Dataset, FloatArray, Pixels, Predictions, Sample
+from cytowell.types import BoolArray, FloatArray, Pixels, Predictions, Sample
 
 FORMAT = 1
 FILES = ("bundle.json", "backbone.onnx", "head.npz", "statistics.npz", "MODEL_CARD.md")
@@ -166,7 +166,7 @@ class Bundle:
         Predictions
             One row per image, in order; an image that cannot be read is a row with its error.
         """
-        parts = list(self.stream(as_samples(images), workers))
+        parts = list(self.stream(pipeline.as_samples(images), workers))
         if parts:
             return Predictions.join(parts)
         none = np.zeros((0, len(self.classes)))
@@ -380,24 +380,3 @@ def _fields(statistics: Statistics) -> dict[str, Any]:
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def as_samples(images: Any) -> Sequence[Sample | Pixels]:
-    """Give one or many images of any accepted kind as a list."""
-    if isinstance(images, Dataset):
-        return images.samples
-    if isinstance(images, str | Path | Sample | Image.Image):
-        images = [images]
-    if isinstance(images, np.ndarray) and images.ndim <= 3:
-        images = [images]
-    out: list[Sample | Pixels] = []
-    for image in images:
-        if isinstance(image, Sample):
-            out.append(image)
-        elif isinstance(image, Image.Image):
-            out.append(np.asarray(image.convert("RGB")))
-        elif isinstance(image, np.ndarray):
-            out.append(image)
-        else:
-            out.append(Sample(str(image)))
-    return out

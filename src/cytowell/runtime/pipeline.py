@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from PIL import Image
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images import Preprocessing, load, prepare, worker_count
 from cytowell.runtime.session import Session
-from cytowell.types import Pixels, Sample
+from cytowell.types import Dataset, Pixels, Sample
 
 BATCH = 8
 """Images a thread takes at once: enough to amortise a call, few enough to stay in cache."""
@@ -58,6 +60,27 @@ def features(
         finally:
             for waiting in pending:
                 waiting.cancel()
+
+
+def as_samples(images: Any) -> Sequence[Sample | Pixels]:
+    """Give one or many images of any accepted kind as a list."""
+    if isinstance(images, Dataset):
+        return images.samples
+    if isinstance(images, str | Path | Sample | Image.Image):
+        images = [images]
+    if isinstance(images, np.ndarray) and images.ndim <= 3:
+        images = [images]
+    out: list[Sample | Pixels] = []
+    for image in images:
+        if isinstance(image, Sample):
+            out.append(image)
+        elif isinstance(image, Image.Image):
+            out.append(np.asarray(image.convert("RGB")))
+        elif isinstance(image, np.ndarray):
+            out.append(image)
+        else:
+            out.append(Sample(str(image)))
+    return out
 
 
 def _one(session: Session, record: Preprocessing, chunk: list[Sample | Pixels]) -> Batch:

@@ -179,6 +179,8 @@ def _phases(job: Job, gear: Gear) -> None:
         if state.step == begin:
             # Losses at two sizes are no race: each phase has its own best.
             state.best_loss, state.stale = math.inf, 0
+            # Nor are weights: an average that remembers another size fits neither. It starts anew.
+            gear.average.n_averaged.zero_()
         material = job.material(size)
         seen, since = 0, time.monotonic()
         while True:

@@ -88,7 +88,8 @@ class Finetune:
     class_weights
         `none`, or `balanced` for weights inverse to class frequency.
     ema
-        Decay of the moving average of all weights, which is what is kept.
+        Decay of the moving average of all weights, which is what is kept; it starts anew with
+        every phase, because what was right at one size is not at another.
     dropout
         Before the head.
     subclass_weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +170,29 @@ class Findings:
     def issues(self) -> tuple[str, ...]:
         """Names of the issues that were looked for."""
         return tuple(c[3:] for c in self.table.columns if c.startswith("is_"))
+
+    def frame(self) -> pd.DataFrame:
+        """Give the table as it is saved: with `duplicate_set` and `excluded`, if they are known."""
+        saved = self.table.copy()
+        if len(self.duplicate_sets) == len(saved):
+            saved["duplicate_set"] = list(self.duplicate_sets)
+        if len(self.excluded) == len(saved):
+            saved["excluded"] = self.excluded
+        return saved
+
+    @staticmethod
+    def from_frame(
+        saved: pd.DataFrame, blocking: Sequence[str] = (), remarks: Sequence[str] = ()
+    ) -> Findings:
+        """Read a saved table back."""
+        sets: tuple[str, ...] = ()
+        excluded = np.zeros(0, dtype=np.bool_)
+        if "duplicate_set" in saved.columns:
+            sets = tuple(saved["duplicate_set"].fillna("").astype(str))
+        if "excluded" in saved.columns:
+            excluded = saved["excluded"].to_numpy(dtype=np.bool_)
+        table = saved.drop(columns=["duplicate_set", "excluded"], errors="ignore")
+        return Findings(table, tuple(blocking), tuple(remarks), sets, excluded)
 
     def counts(self) -> dict[str, int]:
         """Give the number of samples that show each issue."""
