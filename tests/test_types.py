@@ -176,10 +176,13 @@ def test_a_table_without_probabilities_is_none_of_calls() -> None:
 
 def test_findings_are_saved_with_what_a_split_needs(tmp_path: Path) -> None:
     table = pd.DataFrame({"path": ["a", "b"], "blank_score": [1.0, 0.2], "is_blank": [False, True]})
-    found = Findings(table, ("b",), ("r",), ("1", ""), np.array([False, True]))
+    found = Findings(table, ("b",), ("r",), ("set 1", ""), np.array([False, True]))
     found.frame().to_csv(tmp_path / "findings.csv", index=False)
     saved = Findings.from_frame(pd.read_csv(tmp_path / "findings.csv"), ("b",), ("r",))
-    assert saved.duplicate_sets == ("1", "")
+    assert saved.duplicate_sets == ("set 1", "")
     assert saved.excluded.tolist() == [False, True]
     assert saved.issues == found.issues
     assert (saved.blocking, saved.remarks) == (found.blocking, found.remarks)
+    bare = replace(found, duplicate_sets=("", ""))
+    bare.frame().to_csv(tmp_path / "bare.csv", index=False)
+    assert Findings.from_frame(pd.read_csv(tmp_path / "bare.csv")).duplicate_sets == ("", "")

@@ -188,7 +188,10 @@ class Findings:
         sets: tuple[str, ...] = ()
         excluded = np.zeros(0, dtype=np.bool_)
         if "duplicate_set" in saved.columns:
-            sets = tuple(saved["duplicate_set"].fillna("").astype(str))
+            named = saved["duplicate_set"]
+            sets = tuple(
+                "" if gone else str(n) for n, gone in zip(named, named.isna(), strict=True)
+            )
         if "excluded" in saved.columns:
             excluded = saved["excluded"].to_numpy(dtype=np.bool_)
         table = saved.drop(columns=["duplicate_set", "excluded"], errors="ignore")
