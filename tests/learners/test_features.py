@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import cytowell
-from cytowell.errors import DatasetError
+from cytowell.errors import DatasetError, StorageError
 from cytowell.images import Preprocessing
 from cytowell.learners.features import cached_features, content_key
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
@@ -126,3 +126,29 @@ def test_what_cannot_be_read_is_named(
     broken.write_bytes(b"\xff\xd8\xff\xe0 no more")
     with pytest.raises(DatasetError, match=r"broken\.jpg"):
         ask(network, [*samples, Sample(str(broken))])
+
+
+def test_another_picture_in_an_archive_is_noticed(tmp_path: Path) -> None:
+    """The archives differ in their last image alone, far behind their first page."""
+    images = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)
+    changed = images.copy()
+    changed[-1] = 0
+    keys = []
+    for name, array in (("a", images), ("b", changed), ("c", images)):
+        np.savez(tmp_path / f"{name}.npz", train_images=array)
+        paths = [f"{tmp_path / name}.npz::train_images/{i}" for i in (0, 39)]
+        keys.append([content_key(Sample(p)) for p in paths])
+    assert keys[0] == keys[2]
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]
+
+
+def test_a_damaged_cache_says_what_to_do(
+    run: tuple[list[int], FrozenBackbone], samples: list[Sample], tmp_path: Path
+) -> None:
+    _, network = run
+    ask(network, samples)
+    for store in (tmp_path / "cache" / "features").glob("*.sqlite"):
+        store.write_bytes(b"this is no database" * 400)
+    with pytest.raises(StorageError, match=r"cannot be used.*CYTOWELL_CACHE"):
+        ask(network, samples)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from cytowell.errors import ParityError
@@ -175,8 +176,6 @@ def _model(
 
 
 def _prove(bundle: Bundle, model: onnx.ModelProto) -> None:
-    import onnxruntime as ort  # noqa: PLC0415  (the runtime room holds sessions; this is a check)
-
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for shape in ((97, 97), (200, 210), (240, 360), (363, 360)):

@@ -6,13 +6,15 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cytowell.errors import DatasetError
+from cytowell.errors import DatasetError, StorageError
 from cytowell.images import NPZ_MARK, Preprocessing
+from cytowell.images.arrays import npz_image
 from cytowell.learners.contract import Ticked, unticked
 from cytowell.runtime.pipeline import Batch, features
 from cytowell.runtime.session import Session
@@ -24,13 +26,11 @@ def content_key(sample: Sample) -> bytes:
     """Hash what the sample shows: the file's bytes and the box, whatever its name or place."""
     digest = hashlib.sha256()
     if NPZ_MARK in sample.path:
-        digest.update(sample.path.encode())
-        file = sample.path.split("::")[0]
-        with open(file, "rb") as handle:  # noqa: PTH123  (its first page tells archives apart)
-            digest.update(handle.read(65536))
+        pixels = npz_image(sample.path)
+        digest.update(f"{pixels.shape} {pixels.dtype}".encode())
+        digest.update(pixels.tobytes())
     else:
-        with open(sample.path, "rb") as handle:  # noqa: PTH123
-            digest.update(handle.read())
+        digest.update(Path(sample.path).read_bytes())
     digest.update(repr(sample.box).encode())
     return digest.digest()
 
@@ -53,6 +53,8 @@ def cached_features(
     ------
     DatasetError
         If an image cannot be read.
+    StorageError
+        If the cache is damaged or its disk is full.
     """
     name = hashlib.sha256((network + json.dumps(record.to_json())).encode()).hexdigest()[:32]
     folder = cache_folder() / "features"
@@ -64,7 +66,7 @@ def cached_features(
         raise DatasetError(
             f"An image cannot be read ({error}).", "Run cytowell check on the data."
         ) from error
-    with closing(sqlite3.connect(folder / f"{name}.sqlite", timeout=60)) as store:
+    with _opened(folder / f"{name}.sqlite") as store:
         store.execute("create table if not exists features (key blob primary key, row blob)")
         known = dict(_stored(store, keys))
         missing = [i for i, k in enumerate(keys) if k not in known]
@@ -84,6 +86,19 @@ def cached_features(
             ticked(len(samples) - len(missing) + done, len(samples), "features")
         store.commit()
     return np.stack([known[k] for k in keys]).astype(np.float32)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open the cache; what SQLite refuses becomes an error that says what to do."""
+    try:
+        with closing(sqlite3.connect(file, timeout=60)) as store:
+            yield store
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"The cache {file} cannot be used ({error}).",
+            "Free some space or remove that file; CYTOWELL_CACHE names another place.",
+        ) from error
 
 
 def _stored(
