@@ -48,6 +48,20 @@ def backbone(name: str = "test_efficientnet", stages: Stages | None = None) -> B
     return Backbone(body, MEAN, STD, Provenance(name, "chance", "none"), stages).eval()
 
 
+@pytest.mark.parametrize("views", [2, 4])
+def test_mirror_images_are_averaged_inside_the_graph(views: int) -> None:
+    network = trained(half=False)
+    network.network.backbone.views = views
+    made = exporting.export(network, pixels(9))  # parity is proven in there
+    given = pixels(5)
+    session = Session(made.model, "made")
+    features, maps = session.features_and_maps(given)
+    turned = session.features(np.ascontiguousarray(given[:, :, ::-1]))
+    assert np.allclose(features, turned, atol=1e-4)
+    means = np.concatenate([maps[m.name].mean(axis=(2, 3)) for m in made.maps], axis=1)
+    assert np.allclose(features, means, atol=1e-5)
+
+
 def pixels(n: int, size: int = SIZE) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 

@@ -126,3 +126,30 @@ def test_a_classifier_has_a_second_head_where_there_are_subclasses() -> None:
     network.set_head(weight, bias)
     features = network.backbone.pooled(network.backbone.normalise(image)).double().numpy()
     assert network(image)[0].numpy() == pytest.approx(features @ weight.T + bias, abs=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("views", [2, 4])
+def test_views_are_averaged_after_their_maps_are_turned_back(views: int) -> None:
+    network = backbone("test_efficientnet")
+    image = torch.randn(3, 3, 64, 96)
+    one = network.maps(image)[-1]
+    network.views = views
+    flips = [(), (3,), (2,), (2, 3)][:views]
+    alone = Backbone(network.body, MEAN, STD, network.provenance, Stages()).eval()
+    apart = [alone.maps(image.flip(f) if f else image)[0] for f in flips]
+    wanted = torch.stack([m.flip(f) if f else m for m, f in zip(apart, flips, strict=True)]).mean(0)
+    assert torch.allclose(network.maps(image)[-1], wanted, atol=1e-5)
+    assert torch.allclose(network.pooled(image), wanted.mean(dim=(2, 3)), atol=1e-5)
+    assert not torch.allclose(one, wanted, atol=1e-3)
+    mirrored = network.pooled(image.flip(3))
+    assert torch.allclose(mirrored, network.pooled(image), atol=1e-4)
+
+
+@torch.no_grad()
+def test_views_of_a_network_without_maps_are_averaged_too() -> None:
+    network = backbone("test_vit", Stages())
+    image = torch.randn(2, 3, 160, 160)
+    both = [network.pooled(image), network.pooled(image.flip(3))]
+    network.views = 2
+    assert torch.allclose(network.pooled(image), torch.stack(both).mean(0), atol=1e-5)

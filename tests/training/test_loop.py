@@ -129,7 +129,7 @@ def test_it_learns_and_leaves_its_curve(make: Make) -> None:
     assert not network.training
     best = load_checkpoint(job.folder / "best.pt", "this job")
     assert best is not None
-    wanted = min((p for p in curve if p.size == 40), key=lambda p: p.validation_loss)
+    wanted = next(p for p in curve if p.step == best["state"]["step"])
     pixels = torch.from_numpy(material(40).judge).permute(0, 3, 1, 2)
     with torch.no_grad():
         logits = network(pixels)[0]
@@ -216,9 +216,11 @@ def test_a_phase_without_progress_ends_early(make: Make, monkeypatch: pytest.Mon
     losses = iter([1.0, 2.0, 2.0, 5.0, 4.0, 4.5, 4.6])
     compute = loop._calls
 
-    def worse(average: Any, pixels: Any, fabric: Any, truth: Any = None) -> tuple[float, Any]:
-        loss, calls = compute(average, pixels, fabric, truth)
-        return (next(losses) if truth is not None and len(truth) == JUDGED else loss), calls
+    def worse(average: Any, pixels: Any, fabric: Any, truth: Any = None) -> tuple[Any, Any]:
+        lost, calls = compute(average, pixels, fabric, truth)
+        if truth is not None and len(truth) == JUDGED:
+            lost = np.full(JUDGED, next(losses))
+        return lost, calls
 
     monkeypatch.setattr(loop, "_calls", worse)
     said: list[str] = []
@@ -234,9 +236,34 @@ def test_a_phase_without_progress_ends_early(make: Make, monkeypatch: pytest.Mon
     assert best["state"]["step"] == 14
 
 
+@pytest.mark.parametrize(("spread", "kept"), [(0.0, 6), (4.0, 10)])
+def test_the_last_average_stands_unless_validation_knows_better(
+    make: Make, monkeypatch: pytest.MonkeyPatch, spread: float, kept: int
+) -> None:
+    losses = iter([1.0, 2.0, 0.8, 0.9, 0.95])
+    compute = loop._calls
+
+    def given(average: Any, pixels: Any, fabric: Any, truth: Any = None) -> tuple[Any, Any]:
+        lost, calls = compute(average, pixels, fabric, truth)
+        if truth is not None and len(truth) == JUDGED:
+            lost = np.full(JUDGED, next(losses))
+            lost[::2] += spread / 2
+            lost[1::2] -= spread / 2
+        return lost, calls
+
+    monkeypatch.setattr(loop, "_calls", given)
+    job, network = make(phases=((32, 10),), evaluations=5)
+    train(job, network, resume=False)
+    best = load_checkpoint(job.folder / "best.pt", "this job")
+    assert best is not None
+    assert best["state"]["step"] == kept
+
+
 def test_a_training_that_diverges_says_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        loop, "_calls", lambda a, pixels, f, t=None: (float("nan"), np.zeros(len(pixels), int))
+        loop,
+        "_calls",
+        lambda a, pixels, f, t=None: (np.full(len(pixels), np.nan), np.zeros(len(pixels), int)),
     )
     with pytest.raises(RecipeError, match="rate"):
         train(*make(), resume=False)

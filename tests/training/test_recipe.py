@@ -48,11 +48,17 @@ def test_an_unknown_preset_gets_the_nearest() -> None:
         {"stem_rate": -1.0},
         {"label_smoothing": 1.0},
         {"devices": 0},
+        {"views": 3},
     ],
 )
 def test_a_field_that_cannot_hold_is_named(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         replace(Finetune(), **change)
+
+
+def test_one_view_where_a_mirror_image_is_something_else() -> None:
+    assert Finetune(views=4).mirrored == 4
+    assert Finetune(views=4, augmentation=Augmentation(flip=False)).mirrored == 1
 
 
 def test_a_recipe_is_a_value() -> None:

@@ -14,6 +14,14 @@ from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
 
 
+FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: ((),),
+    2: ((), (3,)),
+    4: ((), (3,), (2,), (2, 3)),
+}
+"""Mirror images by their number: axes of (N, C, H, W) that are turned round."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a network's numbers come from: name, weights and licence travel with the bundle."""
@@ -48,7 +56,15 @@ class Backbone(nn.Module):
         What the bundle says about it.
     stages
         Maps to be averaged beside the last one; those of `taps_of` if not said.
+
+    Attributes
+    ----------
+    views
+        1, 2 or 4 mirror images that are looked at, their maps turned back and averaged: what is
+        the same thing mirrored is then called the same. Features stay means of maps.
     """
+
+    views = 1
 
     def __init__(
         self,
@@ -73,19 +89,36 @@ class Backbone(nn.Module):
     def maps(self, normalised: Tensor) -> list[Tensor]:
         """Give the tapped maps and the last, each (N, C_i, H_i, W_i), if they are maps at all."""
         body: Any = self.body
+        mirrored = self._mirrored(normalised)
         if not self.stages.taps:
-            return [self._last(body.forward_features(normalised))]
-        last, tapped = body.forward_intermediates(normalised, indices=list(self.stages.taps))
-        return [*tapped, self._last(last)]
+            return [self._joined(self._last(body.forward_features(mirrored)))]
+        last, tapped = body.forward_intermediates(mirrored, indices=list(self.stages.taps))
+        return [self._joined(m) for m in (*tapped, self._last(last))]
 
     def pooled(self, normalised: Tensor) -> Tensor:
         """Give the last map's features (N, D): its spatial means, or the body's own pooling."""
         body: Any = self.body
-        last = self._last(body.forward_features(normalised))
+        last = self._last(body.forward_features(self._mirrored(normalised)))
         if last.ndim == 4:
-            return last.mean(dim=(2, 3))
-        head: Tensor = body.forward_head(last, pre_logits=True)
-        return head
+            return self._joined(last).mean(dim=(2, 3))
+        return self._joined(body.forward_head(last, pre_logits=True))
+
+    def _mirrored(self, normalised: Tensor) -> Tensor:
+        """Put all views of a batch one after another: (views * N, C, H, W)."""
+        if self.views == 1:
+            return normalised
+        flips = FLIPS[self.views]
+        return torch.cat([normalised.flip(list(f)) if f else normalised for f in flips])
+
+    def _joined(self, seen: Tensor) -> Tensor:
+        """Turn the views' maps back and average them; means of what is no map."""
+        if self.views == 1:
+            return seen
+        views = seen.view(self.views, -1, *seen.shape[1:])
+        if seen.ndim != 4:
+            return views.mean(dim=0)
+        back = [v.flip(list(f)) if f else v for v, f in zip(views, FLIPS[self.views], strict=True)]
+        return torch.stack(back).mean(dim=0)
 
     def _last(self, features: Tensor) -> Tensor:
         """Put channels first, where the body has them last."""

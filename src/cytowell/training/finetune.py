@@ -103,6 +103,7 @@ class FinetuneLearner:
             ticked=task.ticked,
         )
         network, curve = train(job, network, task.resume)
+        network.backbone.views = s.mirrored
         return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
