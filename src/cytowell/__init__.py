@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cytowell.runs.compare import compare
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
     from cytowell.runtime.bundle import Bundle, load
@@ -27,6 +28,7 @@ _HOMES = {
     "check": "cytowell.runs.run:check",
     "split": "cytowell.splits:split",
     "train": "cytowell.runs.run:train",
+    "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
     "load": "cytowell.runtime.bundle:load",
     "Bundle": "cytowell.runtime.bundle:Bundle",
@@ -47,6 +49,7 @@ __all__ = [
     "Sample",
     "Split",
     "check",
+    "compare",
     "evaluate",
     "fetch",
     "load",

@@ -27,12 +27,12 @@ from cytowell.training.loop import (
     Job,
     Material,
     draw,
-    one_cycle,
-    parameter_groups,
     train,
 )
+from cytowell.training.objective import class_weights
 from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
+from cytowell.training.schedule import one_cycle, parameter_groups
 from cytowell.types import Pixels
 
 pytestmark = pytest.mark.torch
@@ -132,7 +132,7 @@ def test_it_learns_and_leaves_its_curve(make: Make) -> None:
     wanted = next(p for p in curve if p.step == best["state"]["step"])
     pixels = torch.from_numpy(material(40).judge).permute(0, 3, 1, 2)
     with torch.no_grad():
-        logits = network(pixels)[0]
+        logits = network(pixels).logits
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(job.judge_labels))
     assert float(loss) == pytest.approx(wanted.validation_loss, abs=1e-4)
 
@@ -274,7 +274,7 @@ def test_class_weights_are_inverse_to_frequency(make: Make, stranger: str) -> No
     job, network = make(class_weights=stranger)
     labels = np.array([0] * 20 + [1] * 9 + [2], dtype=np.int64)
     rare = replace(job, labels=labels)
-    assert loop._class_weights(rare).tolist() == pytest.approx([0.5, 10 / 9, 10])
+    assert class_weights(labels, 3).tolist() == pytest.approx([0.5, 10 / 9, 10])
     train(rare, network, resume=False)
 
 

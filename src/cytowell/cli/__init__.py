@@ -13,12 +13,14 @@ import typer
 from cytowell.cli import (
     board,
     check,
+    compare,
     evaluate,
     export,
     fetch,
     inspect,
     list_,
     predict,
+    replay,
     samples,
     train,
 )
@@ -37,7 +39,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (samples, fetch, check, train, evaluate, predict, inspect, export, list_, board):
+VERBS = (
+    samples, fetch, check, train, evaluate, predict, compare, replay, inspect, export, list_, board
+)  # fmt: skip
+
+for verb in VERBS:
     app.command(name=verb.NAME)(verb.command)
 
 

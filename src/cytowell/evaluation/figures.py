@@ -79,7 +79,7 @@ def learning_curves(curve: Sequence[Mapping[str, Any]]) -> str:
             axes.legend(loc="best")
         return figure
 
-    return _svg(draw)
+    return draw_svg(draw)
 
 
 def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -122,7 +122,7 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
         axes.tick_params(which="minor", length=0)
         return figure
 
-    return _svg(draw)
+    return draw_svg(draw)
 
 
 def _cells(axes: Axes, table: FloatArray, share: FloatArray) -> None:
@@ -190,7 +190,7 @@ def reliability_plot(table: Sequence[Mapping[str, Any]]) -> str:
         _histogram(lower, table)
         return figure
 
-    return _svg(draw)
+    return draw_svg(draw)
 
 
 def _histogram(axes: Axes, table: Sequence[Mapping[str, Any]]) -> None:
@@ -242,7 +242,7 @@ def class_balance(balance: Mapping[str, Mapping[str, int]]) -> str:
         figure.legend(loc="outside upper left", ncols=len(parts))
         return figure
 
-    return _svg(draw)
+    return draw_svg(draw)
 
 
 def shorten(text: str, most: int) -> str:
@@ -288,7 +288,7 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _svg(draw: Callable[[], Figure]) -> str:
+def draw_svg(draw: Callable[[], Figure]) -> str:
     """Draw in the house style and give the picture as a data URI."""
     stream = io.BytesIO()
     # Styles and warning filters belong to the process; a server draws from several threads.

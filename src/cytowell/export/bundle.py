@@ -12,6 +12,7 @@ from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
 from cytowell.runtime.session import Session
 from cytowell.training.finetune import Trained
+from cytowell.training.recipe import Finetune
 from cytowell.types import Pixels
 
 
@@ -48,16 +49,23 @@ def export(trained: Trained, pixels: Pixels) -> Makings:
         licence=origin.licence,
         curve=trained.curve,
         remarks=(*trained.remarks, f"PyTorch against ONNX Runtime: {parity}."),
-        balance="smote" if trained.settings.smote else "",
+        balance=_refit(trained.settings),
     )
 
 
+def _refit(settings: Finetune) -> str:
+    """Say how the head is fitted anew on finished features, "" where it stands."""
+    if settings.smote:
+        return "smote"
+    return "none" if settings.objective == "contrastive" else ""
+
+
 def _head(network: Classifier, maps: tuple[MapSlice, ...]) -> Head:
-    """Give the head on all features: it was trained on the last map's, the others weigh nothing."""
+    """Give the head on all features: it was trained on the last ones, the others weigh nothing."""
     weight = network.head.weight.detach().numpy().astype(np.float64)
     bias = network.head.bias.detach().numpy().astype(np.float64)
     if maps:
         full = np.zeros((len(weight), maps[-1].stop))
-        full[:, maps[-1].start :] = weight
+        full[:, full.shape[1] - weight.shape[1] :] = weight
         weight = full
     return Head(weight, bias)

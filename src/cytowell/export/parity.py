@@ -48,7 +48,7 @@ def prove(network: Classifier, session: Session, head: Head, pixels: Pixels) -> 
     with torch.no_grad():
         for i in range(0, len(pixels), 16):
             block = np.array(pixels[i : i + 16])
-            logits = network(torch.from_numpy(block).permute(0, 3, 1, 2))[0]
+            logits = network(torch.from_numpy(block).permute(0, 3, 1, 2)).logits
             theirs.append(logits.numpy().astype(np.float64))
             ours.append(head.logits(session.features(block)))
     a, b = np.concatenate(theirs), np.concatenate(ours)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cytowell.errors import DatasetError, StorageError
 from cytowell.images import NPZ_MARK, Preprocessing
 from cytowell.images.arrays import npz_image
 from cytowell.learners.contract import Ticked, unticked
+from cytowell.learners.descriptors import SIDE, VERSION, described
 from cytowell.runtime.pipeline import Batch, features
 from cytowell.runtime.session import Session
 from cytowell.storage import cache_folder, explaining
@@ -56,7 +58,47 @@ def cached_features(
     StorageError
         If the cache is damaged or its disk is full.
     """
-    name = hashlib.sha256((network + json.dumps(record.to_json())).encode()).hexdigest()[:32]
+    return cached_rows(
+        network, record, samples, lambda missing: features(session, record, missing), ticked
+    )
+
+
+def cached_descriptors(
+    samples: Sequence[Sample], reading: Preprocessing, ticked: Ticked = unticked
+) -> npt.NDArray[np.float32]:
+    """Give plain descriptors (N, D) of samples, from the cache where it has them.
+
+    Parameters
+    ----------
+    reading
+        Channels, window and crop; the side is the descriptors' own.
+    """
+    record = replace(reading, size=SIDE)
+    return cached_rows(VERSION, record, samples, lambda missing: described(missing, record), ticked)
+
+
+def cached_rows(
+    maker: str,
+    record: Preprocessing,
+    samples: Sequence[Sample],
+    compute: Callable[[Sequence[Sample]], Iterator[Batch]],
+    ticked: Ticked = unticked,
+) -> npt.NDArray[np.float32]:
+    """Give a row for each sample, computed once per image and maker.
+
+    Parameters
+    ----------
+    maker
+        The hash of a network's file, or another name that changes when the rows would.
+    compute
+        Gives the rows of samples that are not in the cache, in order.
+
+    Raises
+    ------
+    DatasetError, StorageError
+        As `cached_features`.
+    """
+    name = hashlib.sha256((maker + json.dumps(record.to_json())).encode()).hexdigest()[:32]
     folder = cache_folder() / "features"
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +113,7 @@ def cached_features(
         known = dict(_stored(store, keys))
         missing = [i for i, k in enumerate(keys) if k not in known]
         done = 0
-        for batch in features(session, record, [samples[i] for i in missing]):
+        for batch in compute([samples[i] for i in missing]):
             _refuse_errors(batch)
             here = [keys[i] for i in missing[done : done + len(batch.samples)]]
             rows = list(zip(here, batch.features, strict=True))

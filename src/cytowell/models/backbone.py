@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
 
-
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((),),
     2: ((), (3,)),
@@ -50,12 +49,16 @@ class Backbone(nn.Module):
     ----------
     body
         A timm network without classifier; it keeps its own pooling for features that are no maps.
+        One of Cytowell's own may give several maps at once (a tuple); the head then listens to
+        the means of all of them.
     mean, std
         Normalisation in units of pixel values 0..255, one number per channel.
     provenance
         What the bundle says about it.
     stages
         Maps to be averaged beside the last one; those of `taps_of` if not said.
+    side
+        The side in pixels that its weights were learnt at.
 
     Attributes
     ----------
@@ -73,9 +76,11 @@ class Backbone(nn.Module):
         std: tuple[float, float, float],
         provenance: Provenance,
         stages: Stages | None = None,
+        side: int = 224,
     ) -> None:
         super().__init__()
         self.body = body
+        self.side = side
         self.provenance = provenance
         self.stages = taps_of(body) if stages is None else stages
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -91,17 +96,31 @@ class Backbone(nn.Module):
         body: Any = self.body
         mirrored = self._mirrored(normalised)
         if not self.stages.taps:
-            return [self._joined(self._last(body.forward_features(mirrored)))]
+            return [self._joined(m) for m in self._all(body.forward_features(mirrored))]
         last, tapped = body.forward_intermediates(mirrored, indices=list(self.stages.taps))
         return [self._joined(m) for m in (*tapped, self._last(last))]
 
     def pooled(self, normalised: Tensor) -> Tensor:
-        """Give the last map's features (N, D): its spatial means, or the body's own pooling."""
+        """Give the head's features (N, D), the last columns of what is exported.
+
+        They are spatial means of the last map, or the body's own pooling.
+        """
+        return self.pool(self.last_maps(normalised))
+
+    def last_maps(self, normalised: Tensor) -> list[Tensor]:
+        """Give what the head listens to: the last map, or all that the body gives at once."""
         body: Any = self.body
-        last = self._last(body.forward_features(self._mirrored(normalised)))
-        if last.ndim == 4:
-            return self._joined(last).mean(dim=(2, 3))
-        return self._joined(body.forward_head(last, pre_logits=True))
+        return self._all(body.forward_features(self._mirrored(normalised)))
+
+    def pool(self, maps: list[Tensor]) -> Tensor:
+        """Average maps of all views over their area, side by side; (N, D)."""
+        body: Any = self.body
+        if maps[0].ndim == 4:
+            return torch.cat([self._joined(m).mean(dim=(2, 3)) for m in maps], dim=1)
+        return self._joined(body.forward_head(maps[0], pre_logits=True))
+
+    def _all(self, given: Any) -> list[Tensor]:
+        return [self._last(m) for m in (given if isinstance(given, tuple) else (given,))]
 
     def _mirrored(self, normalised: Tensor) -> Tensor:
         """Put all views of a batch one after another: (views * N, C, H, W)."""
@@ -128,6 +147,9 @@ class Backbone(nn.Module):
     def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Give parameters with their depth from 0 (stem) to 1 (last), for discriminative rates."""
         body: Any = self.body
+        if hasattr(body, "depth_groups"):
+            yield from body.depth_groups()
+            return
         matcher = timm.models.group_parameters(body, body.group_matcher(coarse=False), reverse=True)
         last = max(matcher.values()) or 1
         layers: dict[int, list[nn.Parameter]] = {}

@@ -14,8 +14,9 @@ from torch import nn
 
 from cytowell.errors import WeightsUnavailable
 from cytowell.models.backbone import Backbone, Provenance, Stages, timm_body
-from cytowell.models.weights import load_into
+from cytowell.models.weights import NOTHING, load_into
 
+_SIDES = (224, 240, 260)
 _MEAN, _STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 
 
@@ -37,12 +38,14 @@ def lite2(weights: str = "", stages: Stages | None = None) -> Backbone:
 def _lite(number: int, weights: str, stages: Stages | None) -> Backbone:
     name = f"tf_efficientnet_lite{number}"
     body, _ = timm_body(name)
-    if weights:
+    if weights == NOTHING:
+        source = NOTHING
+    elif weights:
         source = load_into(body, weights)
     else:
         source = _from_package(body, number)
     provenance = Provenance(name, source, "Apache-2.0")
-    return Backbone(body, _MEAN, _STD, provenance, stages)
+    return Backbone(body, _MEAN, _STD, provenance, stages, _SIDES[number])
 
 
 def _from_package(body: nn.Module, number: int) -> str:

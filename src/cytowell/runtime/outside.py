@@ -1,4 +1,4 @@
-"""Whether an ONNX file reads other files: ONNX Runtime would, from the folder one stands in.
+"""What an ONNX file keeps, and whether it reads other files, as ONNX Runtime would.
 
 The messages of onnx.proto are walked by their field numbers, because a plain install has no onnx.
 """
@@ -19,6 +19,9 @@ _WITHIN: dict[str, dict[int, str]] = {
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _DEEPEST = 40
+_GRAPH, _INITIALISER, _DIMS, _DATA_TYPE = 7, 5, 1, 2
+_FLOATING = (1, 10, 11, 16)
+"""Data types of onnx.proto: float, half, double, bfloat16."""
 
 
 def reaches_outside(model: bytes) -> bool:
@@ -30,6 +33,39 @@ def reaches_outside(model: bytes) -> bool:
         If the bytes are no ONNX model.
     """
     return _any_outside(memoryview(model), "model", 0)
+
+
+def parameters(model: bytes) -> int:
+    """Count the numbers that a network keeps: its floating-point initialisers.
+
+    Examples
+    --------
+    >>> parameters(b"")
+    0
+    """
+    total = 0
+    for number, graph in _fields(memoryview(model)):
+        if number != _GRAPH or not isinstance(graph, memoryview):
+            continue
+        for field, tensor in _fields(graph):
+            if field == _INITIALISER and isinstance(tensor, memoryview):
+                total += _numbers(tensor)
+    return total
+
+
+def _numbers(tensor: memoryview) -> int:
+    count, kind = 1, 0
+    for number, value in _fields(tensor):
+        if number == _DIMS and isinstance(value, int):
+            count *= value
+        elif number == _DIMS and isinstance(value, memoryview):
+            at = 0
+            while at < len(value):
+                size, at = _varint(value, at)
+                count *= size
+        elif number == _DATA_TYPE and isinstance(value, int):
+            kind = value
+    return count if kind in _FLOATING else 0
 
 
 def _any_outside(message: memoryview, kind: str, depth: int) -> bool:

@@ -15,13 +15,18 @@ from cytowell.storage import explaining, replacing
 
 @dataclass
 class State:
-    """What a checkpoint holds beside tensors; `skipped` is the step that an early end led to."""
+    """What a checkpoint holds beside tensors.
+
+    `skipped` is the step that an early end led to; `lowered` what a plateau has multiplied the
+    rate by.
+    """
 
     step: int = 0
     skipped: int = 0
     best_loss: float = math.inf
     best_step: int = -1
     stale: int = 0
+    lowered: float = 1.0
     seconds: float = 0.0
     curve: list[Curve] = field(default_factory=list)
 

@@ -6,6 +6,7 @@ being distorted, and gains most on images of another origin.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
@@ -28,6 +30,9 @@ from cytowell.types import Dataset, Pixels
 
 TIGHT = 0.83
 """The centre that `crop = "auto"` weighs against the whole picture."""
+
+SMALLEST = 4
+"""Images a step below which a batch is not halved again."""
 
 PROBED = 1500
 """Images that a linear probe looks at: enough to start from, seconds to read."""
@@ -78,13 +83,15 @@ class FinetuneLearner:
         order = np.random.default_rng(task.seed).permutation(task.train)
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
         backbone = build(s.backbone, s.weights).eval()
+        _require_sizes(backbone, s)
         record, remarks = self._record(task, learn, backbone)
         subclasses = learn.subclasses if s.subclass_weight else ()
         index = {name: i for i, name in enumerate(subclasses)}
         second = np.array([index.get(x.subclass or "", -1) for x in learn.samples], dtype=np.int64)
         features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
+        projection = s.projection if s.objective == "contrastive" else 0
         network = Classifier(
-            backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout
+            backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
         )
         head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
         network.set_head(head.weight, head.bias)
@@ -102,7 +109,7 @@ class FinetuneLearner:
             said=task.said,
             ticked=task.ticked,
         )
-        network, curve = train(job, network, task.resume)
+        network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
         return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
 
@@ -135,6 +142,42 @@ class FinetuneLearner:
 
 
 LEARNER = FinetuneLearner()
+
+
+def _trained(job: Job, network: Classifier, task: Task) -> tuple[Classifier, list[Curve]]:
+    """Train; where memory does not reach, halve the images a step and say so."""
+    resume = task.resume
+    while True:
+        start = copy.deepcopy(network)
+        try:
+            return train(job, start, resume)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_memory(error) or job.batch < 2 * SMALLEST:
+                raise
+            half = job.batch // 2
+            job.said(f"Out of memory with {job.batch} images a step: beginning again with {half}.")
+            fewer = replace(job.settings, batch=half, small_batch=half)
+            job = replace(job, settings=fewer, fingerprint=f"{job.fingerprint}/{half}")
+            resume = False
+
+
+def _is_memory(error: BaseException) -> bool:
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
+@torch.no_grad()
+def _require_sizes(backbone: Any, s: Finetune) -> None:
+    """Refuse a side that the network cannot take, before anything is learnt."""
+    for side in dict.fromkeys(side for side, _ in s.phases):
+        try:
+            backbone.pooled(backbone.normalise(torch.zeros(1, 3, side, side)))
+        except Exception as error:  # each network has its own way to say so
+            raise RecipeError(
+                f"{s.backbone} cannot take images of {side} px ({str(error).splitlines()[0]}).",
+                f"Use --side or phases of a size it knows; its weights were learnt at "
+                f"{backbone.side} px.",
+            ) from error
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,19 @@ from cytowell.learners.contract import Curve, Said, Ticked, silent, unticked
 from cytowell.models.classifier import Classifier
 from cytowell.training.augment import augment
 from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
+from cytowell.training.objective import Objective
 from cytowell.training.processes import keep_memory, relayed
 from cytowell.training.recipe import Finetune
+from cytowell.training.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, optimizer_of, rate_at
 from cytowell.training.tracking import Board
 from cytowell.types import FloatArray, IntArray, Pixels
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints: what a kill can cost at most."""
+
+
+SHOWN = 12
+"""Validation images shown with their calls, wrong ones first."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Gear:
     network: Any
     average: Any
     optimizer: Any
+    objective: Objective
     state: State
     board: Board | None
 
@@ -131,9 +138,7 @@ def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
         job = replace(job, said=silent, ticked=unticked)
     network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=Averaging(s.ema), use_buffers=True)
-    optimizer: Any = torch.optim.AdamW(
-        parameter_groups(network, s), lr=s.rate, weight_decay=s.weight_decay, fused=True
-    )
+    optimizer: Any = optimizer_of(network, s)
     wrapped, optimizer = fabric.setup(network, optimizer)
     average.to(fabric.device)
     state = State()
@@ -145,7 +150,8 @@ def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
         state = State.from_record(stored["state"])
         job.said(f"going on from step {state.step}")
     board = Board(job.folder.parent / "tensorboard", state.step) if fabric.is_global_zero else None
-    gear = Gear(fabric, wrapped, average, optimizer, state, board)
+    objective = Objective(s, job.labels, job.second_labels, len(job.classes), fabric.device)
+    gear = Gear(fabric, wrapped, average, optimizer, objective, state, board)
     try:
         _phases(job, gear)
     except KeyboardInterrupt:
@@ -169,9 +175,6 @@ def _save(job: Job, gear: Gear, name: str) -> None:
 
 def _phases(job: Job, gear: Gear) -> None:
     s, state, board = job.settings, gear.state, gear.board
-    weights = None
-    if s.class_weights == "balanced":
-        weights = _class_weights(job).to(gear.fabric.device)
     every = max(1, s.steps // s.evaluations)
     start, saved_at = 0, time.monotonic()
     for size, steps in s.phases:
@@ -181,7 +184,7 @@ def _phases(job: Job, gear: Gear) -> None:
             continue
         if state.step == begin:
             # Losses at two sizes are no race: each phase has its own best.
-            state.best_loss, state.stale = math.inf, 0
+            state.best_loss, state.stale, state.lowered = math.inf, 0, 1.0
             # Nor are weights: an average that remembers another size fits neither. It starts anew.
             gear.average.n_averaged.zero_()
         material = job.material(size)
@@ -201,37 +204,53 @@ def _phases(job: Job, gear: Gear) -> None:
             if board is not None and state.step == begin:
                 images, _ = draw(job, material, size, state.step, gear.fabric)
                 board.batch(_shown(images[:16]), state.step)
-            loss = _step(job, gear, material, size, weights)
+            loss = _step(job, gear, material, size)
             seen += job.batch
             job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
             if time.monotonic() - saved_at > SAVE_EVERY:
                 _save(job, gear, "last.pt")
                 saved_at = time.monotonic()
         if board is not None:
-            calls = _calls(gear.average, material.judge, gear.fabric)[1]
-            counts = confusion_matrix(job.judge_labels, calls, labels=range(len(job.classes)))
-            board.confusion(counts, job.classes, state.step)
+            _show(job, gear, board, material)
         _save(job, gear, "last.pt")
 
 
-def _step(job: Job, gear: Gear, material: Material, size: int, weights: Any) -> float:
+def _show(job: Job, gear: Gear, board: Board, material: Material) -> None:
+    """Leave in TensorBoard what a phase has come to."""
+    state = gear.state
+    calls = _calls(gear.average, material.judge, gear.fabric)[1]
+    counts = confusion_matrix(job.judge_labels, calls, labels=range(len(job.classes)))
+    board.confusion(counts, job.classes, state.step)
+    some = np.argsort(calls == job.judge_labels, kind="stable")[:SHOWN]
+    board.calls(
+        np.array(material.judge[np.sort(some)]),
+        [job.classes[i] for i in job.judge_labels[np.sort(some)]],
+        [job.classes[i] for i in calls[np.sort(some)]],
+        state.step,
+    )
+    if state.step >= job.settings.steps and state.curve:
+        last = state.curve[-1]
+        board.settings(
+            asdict(job.settings),
+            {
+                "validation_accuracy": last.validation_accuracy,
+                "validation_loss": last.validation_loss,
+                "gap": last.train_accuracy - last.validation_accuracy,
+            },
+        )
+
+
+def _step(job: Job, gear: Gear, material: Material, size: int) -> float:
     s, state = job.settings, gear.state
-    rate = one_cycle(state.step / s.steps, s)
+    rate = rate_at(state.step, s, state.lowered)
     for group in gear.optimizer.param_groups:
         group["lr"] = rate * group["share"]
     images, rows = draw(job, material, size, state.step, gear.fabric)
+    if s.objective == "contrastive":
+        again, _ = draw(job, material, size, state.step, gear.fabric, view=1)
+        images, rows = torch.cat([images, again]), np.concatenate([rows, rows])
     gear.network.train()
-    logits, second = gear.network(images)
-    truth = torch.from_numpy(job.labels[rows]).to(gear.fabric.device)
-    loss = F.cross_entropy(logits.float(), truth, weights, label_smoothing=s.label_smoothing)
-    if second is not None:
-        finer = torch.from_numpy(job.second_labels[rows]).to(gear.fabric.device)
-        if bool((finer >= 0).any()):
-            loss = loss + s.subclass_weight * F.cross_entropy(
-                second.float(), finer, ignore_index=-1, label_smoothing=s.label_smoothing
-            )
-        else:
-            loss = loss + 0.0 * second.sum()
+    loss = gear.objective(gear.network(images), rows, state.step)
     gear.optimizer.zero_grad()
     gear.fabric.backward(loss)
     gear.optimizer.step()
@@ -241,20 +260,16 @@ def _step(job: Job, gear: Gear, material: Material, size: int, weights: Any) -> 
 
 
 def draw(
-    job: Job, material: Material, size: int, step: int, fabric: Any
+    job: Job, material: Material, size: int, step: int, fabric: Any, view: int = 0
 ) -> tuple[Tensor, IntArray]:
-    """Give this process's share of a step's images, augmented, and their rows."""
-    count = len(job.labels)
+    """Give this process's share of a step's images, augmented, and their rows.
+
+    Another `view` shows the same rows, augmented otherwise.
+    """
     wanted = np.arange(step * job.batch, (step + 1) * job.batch)
-    wanted = wanted[fabric.global_rank :: fabric.world_size]
-    rows = np.empty(len(wanted), dtype=np.int64)
-    for epoch in np.unique(wanted // count):
-        order = np.random.default_rng([job.seed, int(epoch)]).permutation(count)
-        here = wanted // count == epoch
-        rows[here] = order[wanted[here] % count]
-    generator = torch.Generator().manual_seed(
-        (job.seed * 1_000_003 + step) * 64 + fabric.global_rank
-    )
+    rows = drawn_rows(job, wanted[fabric.global_rank :: fabric.world_size])
+    mark = (job.seed * 1_000_003 + step) * 64 + fabric.global_rank
+    generator = torch.Generator().manual_seed(mark + (view << 40))
     torch.manual_seed(job.seed * 1_000_003 + step)
     ordered = np.sort(rows)
     pixels = torch.from_numpy(np.array(material.learn[ordered]))
@@ -262,35 +277,23 @@ def draw(
     return images.to(fabric.device), ordered
 
 
-def one_cycle(progress: float, s: Finetune) -> float:
-    """Give the rate: cosine up over the warm-up, cosine down to a five-hundredth over the rest.
+def drawn_rows(job: Job, wanted: IntArray) -> IntArray:
+    """Give the samples that stand at these places of the endless row of epochs.
 
-    One-cycle policy, Smith & Topin 2018 (arXiv 1708.07120).
+    `balanced` sampling has every class equally often; rare samples then come more than once.
     """
-    if progress < s.warmup:
-        return s.rate * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / s.warmup)))
-    fall = (progress - s.warmup) / (1 - s.warmup)
-    return s.rate * (0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * fall)))
-
-
-def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
-    """Give parameters with their share of the rate by depth; no decay on norms and biases."""
-    groups = []
-    for depth, parameters in network.backbone.depth_groups():
-        share = s.stem_rate + (1 - s.stem_rate) * depth
-        groups.append((share, parameters))
-    heads = [*network.head.parameters()]
-    if network.second is not None:
-        heads += [*network.second.parameters()]
-    groups.append((1.0, heads))
-    out: list[dict[str, Any]] = []
-    for share, parameters in groups:
-        for decays in (True, False):
-            chosen = [p for p in parameters if (p.ndim > 1) == decays]
-            if chosen:
-                decay = s.weight_decay if decays else 0.0
-                out.append({"params": chosen, "weight_decay": decay, "share": share})
-    return out
+    count = len(job.labels)
+    rows = np.empty(len(wanted), dtype=np.int64)
+    for epoch in np.unique(wanted // count):
+        random = np.random.default_rng([job.seed, int(epoch)])
+        if job.settings.sampling == "balanced":
+            shares = 1.0 / np.bincount(job.labels)[job.labels]
+            order = random.choice(count, size=count, p=shares / shares.sum())
+        else:
+            order = random.permutation(count)
+        here = wanted // count == epoch
+        rows[here] = order[wanted[here] % count]
+    return rows
 
 
 class Averaging:
@@ -320,7 +323,7 @@ def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> N
         point = Curve(
             step=state.step,
             size=size,
-            rate=one_cycle((state.step - 1) / job.settings.steps, job.settings),
+            rate=rate_at(state.step - 1, job.settings, state.lowered),
             train_loss=float(train_losses.mean()),
             train_accuracy=float(np.mean(same == known)),
             validation_loss=float(losses.mean()),
@@ -339,6 +342,8 @@ def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> N
         state.best_loss, state.best_step, state.stale = point.validation_loss, point.step, 0
     else:
         state.stale += 1
+        if state.stale % PLATEAU_PATIENCE == 0:
+            state.lowered *= PLATEAU_FACTOR
     state.curve.append(point)
     if gear.board is not None:
         gear.board.curve(point)
@@ -353,19 +358,13 @@ def _calls(
     calls, losses = [], []
     for i in range(0, len(pixels), 64):
         block = torch.from_numpy(np.array(pixels[i : i + 64])).to(fabric.device)
-        logits = average.module(block.permute(0, 3, 1, 2))[0].float()
+        logits = average.module(block.permute(0, 3, 1, 2)).logits.float()
         calls.append(logits.argmax(dim=1).cpu().numpy())
         if truth is not None:
             known = torch.from_numpy(truth[i : i + 64]).to(fabric.device)
             losses.append(F.cross_entropy(logits, known, reduction="none").double().cpu().numpy())
     lost = np.concatenate(losses) if losses else np.zeros(0)
     return lost, np.concatenate(calls).astype(np.int64)
-
-
-def _class_weights(job: Job) -> Tensor:
-    counts = np.bincount(job.labels, minlength=len(job.classes))
-    weights = len(job.labels) / (len(job.classes) * np.maximum(counts, 1))
-    return torch.from_numpy(weights).float()
 
 
 def _bare(network: Any) -> Any:

@@ -56,9 +56,26 @@ _RANGES = {
     "ema": (0.0, 0.99999),
     "dropout": (0.0, 0.9),
     "subclass_weight": (0.0, 10.0),
+    "momentum": (0.0, 0.9999),
+    "frozen_depth": (0.0, 1.0),
+    "focal_gamma": (0.0, 10.0),
+    "reconstruction": (0.0, 100.0),
+    "temperature": (0.001, 10.0),
+    "projection": (2, 4096),
+    "memory": (0, 1_000_000),
     "evaluations": (1, 10_000),
     "patience": (1, 10_000),
     "devices": (1, 1024),
+}
+
+
+_CHOICES = {
+    "class_weights": ("none", "balanced"),
+    "optimizer": ("adamw", "adam", "rmsprop", "sgd"),
+    "schedule": ("one-cycle", "cosine", "plateau"),
+    "loss": ("cross-entropy", "focal"),
+    "sampling": ("shuffled", "balanced"),
+    "objective": ("classes", "contrastive"),
 }
 
 
@@ -78,11 +95,22 @@ class Finetune:
     batch
         Images a step; `small_batch` where fewer than `small_below` images are learnt from, so
         that a step still is a fraction of an epoch.
+    optimizer, momentum
+        `adamw`, `adam`, `rmsprop` or `sgd`; momentum is for the last two.
+    schedule
+        `one-cycle` (up over the warm-up, then down to nothing), `cosine` (down from the start) or
+        `plateau` (lowered whenever the validation part sees no progress).
     rate, weight_decay, warmup
-        AdamW with a one-cycle schedule: the highest rate, reached after `warmup` of the steps.
+        The highest rate, reached after `warmup` of the steps of a one-cycle schedule.
     stem_rate
         The stem's rate as a share of the head's, layers between in between: early filters are
         general already.
+    frozen_depth
+        Layers below this share of the depth keep their weights; 0 lets all of them move.
+    loss, focal_gamma
+        `cross-entropy`, or `focal`, which dwells on what is called wrongly or unsurely.
+    sampling
+        `shuffled` shows every image once an epoch; `balanced` every class equally often.
     label_smoothing
         Keeps the network from being certain of labels that two experts would dispute.
     class_weights
@@ -106,20 +134,36 @@ class Finetune:
         augmentation may not `flip`; learning itself looks at one.
     smote
         Refit the linear head on SMOTE-balanced final features of the unaugmented training part.
+        Never on pixels: a picture between two cells shows neither.
+    reconstruction
+        Weight of painting the image again, for networks with a decoder (`unet`).
+    objective
+        `classes`, or `contrastive`: the body learns from contrasts alone and a linear head is
+        fitted on its finished features.
+    temperature, projection, memory
+        Of the contrastive objective: temperature, width of the embedding, and how many earlier
+        embeddings a batch is compared with.
     half
         Store the backbone in half precision: half the size, rounded before figures are taken.
     """
 
     backbone: str = "efficientnet-lite0"
     weights: str = ""
-    phases: tuple[tuple[int, int], ...] = ((96, 300), (160, 260))
+    phases: tuple[tuple[int, int], ...] = ((96, 300), (192, 300))
     batch: int = 64
     small_batch: int = 32
-    small_below: int = 400
+    small_below: int = 2000
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "one-cycle"
     rate: float = 2e-3
     weight_decay: float = 0.02
     warmup: float = 0.2
     stem_rate: float = 0.5
+    frozen_depth: float = 0.0
+    loss: str = "cross-entropy"
+    focal_gamma: float = 2.0
+    sampling: str = "shuffled"
     label_smoothing: float = 0.1
     class_weights: str = "none"
     ema: float = 0.995
@@ -130,6 +174,11 @@ class Finetune:
     patience: int = 6
     views: int = 4
     smote: bool = False
+    reconstruction: float = 0.1
+    objective: str = "classes"
+    temperature: float = 0.1
+    projection: int = 128
+    memory: int = 2048
     half: bool = True
     devices: int = 1
     accelerator: str = "auto"
@@ -141,10 +190,11 @@ class Finetune:
             raise RecipeError(
                 f"phases = {self.phases} cannot be run.", "Give [[side >= 32, steps >= 1], ...]."
             )
-        if self.class_weights not in ("none", "balanced"):
-            raise RecipeError(
-                f"class_weights = {self.class_weights!r} is not known.", "Use none or balanced."
-            )
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise RecipeError(
+                    f"{name} = {getattr(self, name)!r} is not known.", f"Use {' or '.join(known)}."
+                )
         if self.crop != "auto" and (isinstance(self.crop, str) or not 0.1 <= self.crop <= 1):
             raise RecipeError(f"crop = {self.crop!r} is not known.", "Use auto or 0.1 to 1.0.")
         if self.views not in (1, 2, 4):
@@ -174,9 +224,10 @@ class Finetune:
 PRESETS: dict[str, Finetune] = {
     # Within ten minutes on two cores, whatever the data's size.
     "quick": Finetune(phases=((96, 300), (128, 220), (160, 40)), evaluations=6),
-    "standard": Finetune(phases=((96, 300), (160, 260))),
+    # Few images, so fewer in a step: within ten minutes up to 2,000 images, thirteen beyond.
+    "standard": Finetune(phases=((96, 300), (192, 300))),
     # Three quarters of an hour on two cores.
-    "best": Finetune(phases=((96, 350), (160, 1250), (192, 250)), evaluations=16, ema=0.998),
+    "best": Finetune(phases=((96, 350), (160, 1150), (192, 220)), evaluations=10, ema=0.998),
 }
 
 

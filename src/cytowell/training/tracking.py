@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,37 @@ class Board:
         axes.set_ylabel("truth")
         figure.tight_layout()
         self._writer.add_figure("confusion/validation", figure, step)
+
+    def calls(
+        self,
+        images: Pixels,
+        truth: Sequence[str],
+        called: Sequence[str],
+        step: int,
+    ) -> None:
+        """Write validation images (N, H, W, 3) with truth and call, wrong ones in red."""
+        from matplotlib.figure import Figure  # noqa: PLC0415
+
+        columns = min(4, len(images))
+        rows = -(-len(images) // columns)
+        figure = Figure(figsize=(1.7 * columns, 2.0 * rows))
+        for i, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
+            axes.axis("off")
+            if i < len(images):
+                axes.imshow(images[i])
+                colour = "black" if truth[i] == called[i] else "red"
+                axes.set_title(f"{truth[i]}\ncalled {called[i]}", fontsize=7, color=colour)
+        figure.tight_layout()
+        self._writer.add_figure("calls/validation", figure, step)
+
+    def settings(self, settings: dict[str, Any], figures: dict[str, float]) -> None:
+        """Write the settings with the last figures, for TensorBoard's table of runs."""
+        plain = {
+            k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in settings.items()
+        }
+        self._writer.add_hparams(
+            plain, {f"final/{k}": v for k, v in figures.items()}, run_name="settings"
+        )
 
     def close(self) -> None:
         """Write out what is left."""

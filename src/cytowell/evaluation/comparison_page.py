@@ -1,0 +1,220 @@
+"""The page of a comparison: the verdict first, then the table, the tests, the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from cytowell.evaluation.figures import BLUE, GREEN, GREY, ORANGE, draw_svg
+from cytowell.storage import write_text
+
+HEADS = {
+    "learner": "Candidate",
+    "train_accuracy": "Train",
+    "test_accuracy": "Test (95 %)",
+    "macro_f1": "Macro-F1",
+    "balanced_accuracy": "Balanced",
+    "ece": "ECE",
+    "gap": "Gap",
+    "diagnosis": "Diagnosis",
+    "fit_seconds": "Fit, s",
+    "images_per_second": "Images/s",
+    "parameters": "Numbers kept",
+    "bundle_megabytes": "MB",
+}
+
+
+def write_page(path: Path, told: Any) -> None:
+    """Write ``report.html`` of a comparison (`runs.table.Told`), whole or not at all."""
+    environment = Environment(
+        loader=PackageLoader("cytowell", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("comparison.html.j2").render(
+        told=told,
+        heads=HEADS,
+        rows=[_shown(row) for row in told.table.to_dict("records")],
+        pairs=[_pair(row) for row in told.pairs.to_dict("records")],
+        spread=[_spread(row) for row in told.spread.to_dict("records")],
+        accuracies=accuracy_plot(told.table),
+        ranks=rank_plot(told.ranks, told.cliques),
+        divisions=spread_plot(told.cells) if told.spread["cells"].max() > 1 else "",
+        curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
+        origin=told.dataset.origin,
+        images=len(told.dataset),
+    )
+    write_text(path, page)
+
+
+def accuracy_plot(table: pd.DataFrame) -> str:
+    """Draw train and test accuracy of every candidate, with the test score's interval."""
+    known = table[table["error"] == ""].iloc[::-1]
+    if not len(known):
+        return ""
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(7.0, 0.7 + 0.34 * len(known)))
+        axes = figure.subplots()
+        y = np.arange(len(known))
+        test = known["test_accuracy"].to_numpy()
+        ends = np.abs(known[["test_low", "test_high"]].to_numpy().T - test)
+        axes.errorbar(test, y, xerr=ends, fmt="o", color=GREEN, capsize=3, label="test, 95 %")
+        axes.plot(known["train_accuracy"], y, "|", color=BLUE, ms=11, mew=2, label="train")
+        axes.set_yticks(y, known["learner"].tolist())
+        axes.set_xlabel("accuracy")
+        axes.grid(axis="x", color="#dddddd", lw=0.6)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.set_ylim(-0.6, len(known) + 0.1)
+        return figure
+
+    return draw_svg(draw)
+
+
+def rank_plot(ranks: dict[str, float], cliques: Sequence[Sequence[str]]) -> str:
+    """Draw a critical-difference picture: mean ranks, a bar over those that cannot be told apart.
+
+    As Demsar 2006 (*JMLR* 7:1-30) draws it, with Holm-adjusted paired tests in place of Nemenyi's,
+    as Benavoli et al. 2016 (*JMLR* 17:1-10) recommend.
+    """
+    if len(ranks) < 2:
+        return ""
+    order = sorted(ranks, key=lambda n: ranks[n])
+    bars = [c for c in cliques if len(c) > 1]
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(7.0, 0.8 + 0.26 * len(order) + 0.16 * len(bars)))
+        axes = figure.subplots()
+        top = len(order) + 0.6
+        for i, name in enumerate(order):
+            y = len(order) - i - 0.5
+            axes.plot([ranks[name]] * 2, [y, top], color=GREY, lw=0.8)
+            axes.plot(ranks[name], top, "o", color=BLUE, ms=4, clip_on=False)
+            axes.annotate(
+                f"{name}  {ranks[name]:.2f}", (ranks[name], y), xytext=(4, 0),
+                textcoords="offset points", va="center",
+            )  # fmt: skip
+        for i, clique in enumerate(bars):
+            ends = [ranks[n] for n in clique]
+            y = top + 0.55 + 0.5 * i
+            axes.plot([min(ends) - 0.04, max(ends) + 0.04], [y, y], color=ORANGE, lw=3.5)
+        axes.set_xlim(0.8, len(order) + 1.2)
+        axes.set_ylim(0, top + 0.9 + 0.5 * len(bars))
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("mean rank (1 is best); a bar joins candidates that cannot be told apart")
+        return figure
+
+    return draw_svg(draw)
+
+
+def spread_plot(cells: pd.DataFrame) -> str:
+    """Draw each division's accuracy for every candidate and protocol."""
+    known = cells[(cells["error"] == "") & ~cells["permuted"]]
+    names = list(dict.fromkeys(known["learner"]))[::-1]
+    protocols = list(dict.fromkeys(known["protocol"]))
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(7.0, 0.8 + 0.3 * len(names) * max(1, len(protocols)) * 0.6))
+        axes = figure.subplots()
+        for place, (protocol, colour, mark) in enumerate(
+            zip(protocols, (GREEN, BLUE, ORANGE), "os^", strict=False)
+        ):
+            part = known[known["protocol"] == protocol]
+            y = [
+                names.index(n) + 0.22 * (place - (len(protocols) - 1) / 2) for n in part["learner"]
+            ]
+            axes.plot(part["test_accuracy"], y, mark, color=colour, ms=4, alpha=0.7, label=protocol)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("test accuracy of each division")
+        axes.grid(axis="x", color="#dddddd", lw=0.6)
+        axes.legend()
+        return figure
+
+    return draw_svg(draw)
+
+
+def curve_plot(part: pd.DataFrame) -> str:
+    """Draw one candidate's learning and validation curve side by side."""
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(7.0, 2.4))
+        for axes, curve in zip(figure.subplots(1, 2), ("learning", "validation"), strict=True):
+            rows = part[part["curve"] == curve]
+            for name, colour, line in (("train", BLUE, "--"), ("validation", GREEN, "-")):
+                axes.plot(rows["x"], rows[name], line, color=colour, marker="o", ms=3, label=name)
+                axes.fill_between(
+                    rows["x"], rows[f"{name}_low"], rows[f"{name}_high"], color=colour, alpha=0.15,
+                    lw=0,
+                )  # fmt: skip
+            knob = rows["knob"].iloc[0] if len(rows) else ""
+            axes.set_xlabel("images learnt from" if curve == "learning" else str(knob))
+            if curve == "validation":
+                axes.set_xscale("log")
+            axes.set_ylabel("accuracy")
+            axes.grid(color="#eeeeee", lw=0.6)
+            axes.legend()
+        return figure
+
+    return draw_svg(draw)
+
+
+def _by_candidate(curves: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    if not len(curves):
+        return []
+    return [(str(n), part) for n, part in curves.groupby("candidate", sort=False)]
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    if row["error"]:
+        return {"learner": row["learner"], "error": row["error"]}
+    shares = {n: f"{row[n]:.3f}" for n in ("train_accuracy", "macro_f1", "balanced_accuracy")}
+    interval = f"{row['test_accuracy']:.3f} ({row['test_low']:.3f}-{row['test_high']:.3f})"
+    weights = str(row["weights"])
+    seen = f"{row['sees']}, from {weights}" if weights else str(row["sees"])
+    return {
+        "learner": row["learner"],
+        "sees": seen,
+        **shares,
+        "test_accuracy": interval,
+        "ece": f"{row['ece']:.3f}",
+        "gap": f"{row['gap']:.3f}",
+        "diagnosis": row["diagnosis"],
+        "fit_seconds": f"{row['fit_seconds']:.1f}",
+        "images_per_second": f"{row['images_per_second']:.0f}",
+        "parameters": f"{row['parameters']:,.0f}",
+        "bundle_megabytes": _number(row["bundle_megabytes"], 1),
+        "error": "",
+    }
+
+
+def _pair(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "first": row["first"],
+        "second": row["second"],
+        "difference": f"{100 * row['difference']:+.2f}",
+        "p": f"{row['p']:.4f}",
+        "holm": f"{row['holm']:.4f}",
+        "test": row["test"],
+        "over": _number(row["corrected_t_p"], 4),
+        "apart": "yes" if row["holm"] < 0.05 else "no",
+    }
+
+
+def _spread(row: dict[str, Any]) -> dict[str, str]:
+    numbers = {n: _number(row[n], 4) for n in ("mean", "std", "min", "max")}
+    return {"learner": row["learner"], "protocol": row["protocol"], "cells": str(row["cells"])} | (
+        numbers
+    )
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if np.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,169 @@
+"""What is compared: a word of the command line becomes a learner with its settings.
+
+``random-forest``            a classical learner on plain descriptors
+``random-forest:features``   the same on features of the shipped network
+``frozen``, ``frozen:F``     a linear head on frozen features, of the shipped networks or of F
+``finetune``                 the default network, fine-tuned
+``resnet-50``, any network   that network, fine-tuned; ``a+b`` is two of them side by side
+``contrastive:NETWORK``      supervised contrasts first, then a linear head
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from cytowell import registry
+from cytowell.errors import RecipeError, UnknownName
+from cytowell.learners.classical import INPUTS, KNOBS
+from cytowell.registry import did_you_mean
+from cytowell.runs import recipe as recipes
+from cytowell.runs.recipe import Recipe
+
+RATES = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.1, "sgd": 10.0}
+"""Rates of other optimisers in proportion to AdamW's, as their users set them."""
+
+NETWORKS = ("finetune", "contrastive")
+"""Learners that train a network."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How candidates are made to fit a machine and a question; what is None is the preset's.
+
+    Attributes
+    ----------
+    side, epochs
+        Of networks: side of the images in pixels, and how often each image is seen.
+    balance
+        `none`, `balanced` or `smote`, for every candidate; None leaves each its own.
+    weights
+        What networks start from; `nothing` for random numbers.
+    """
+
+    preset: str = "quick"
+    side: int | None = None
+    epochs: float | None = None
+    balance: str | None = None
+    weights: str = ""
+    seed: int = 7
+    by_image: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the table: its name, its recipe, and what it sees of an image."""
+
+    name: str
+    recipe: Recipe
+    sees: str
+
+    @property
+    def network(self) -> bool:
+        """Whether it trains a network."""
+        return self.recipe.learner in NETWORKS
+
+
+def candidates(
+    words: Sequence[str], fit: Fit, optimisers: Sequence[str] = ()
+) -> tuple[Candidate, ...]:
+    """Turn words into candidates; networks once for each optimiser.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest name that there is.
+    """
+    found: list[Candidate] = []
+    for word in dict.fromkeys(w.strip() for w in words if w.strip()):
+        made = _candidate(word, fit)
+        if made.network and optimisers:
+            found += [_with_optimiser(made, o) for o in optimisers]
+        else:
+            found.append(made)
+    if not found:
+        raise RecipeError("Nothing is to be compared.", "Give --learners frozen,random-forest,...")
+    return tuple(found)
+
+
+def fitted(settings: Any, fit: Fit, images: int) -> Any:
+    """Lay side and epochs on a network's settings, for a training part of so many images."""
+    phases = settings.phases
+    if fit.side is not None:
+        phases = ((fit.side, sum(steps for _, steps in phases)),)
+    if fit.epochs is not None:
+        few = images < settings.small_below
+        batch = settings.small_batch if few else settings.batch
+        steps = max(1, math.ceil(fit.epochs * images / batch))
+        total = sum(n for _, n in phases)
+        phases = tuple((side, max(1, round(n * steps / total))) for side, n in phases)
+    return replace(settings, phases=phases)
+
+
+def _candidate(word: str, fit: Fit) -> Candidate:
+    name, _, detail = word.partition(":")
+    learners = registry.names("learners")
+    common: dict[str, Any] = {"seed": fit.seed, "by_image": fit.by_image}
+    if word.startswith("hf-hub:"):
+        name, detail = "finetune", word
+    if name in KNOBS:
+        seen = detail or "descriptors"
+        if seen not in INPUTS:
+            raise UnknownName(f"{word}: there is no input {seen!r}.", did_you_mean(seen, [*INPUTS]))
+        made, _ = recipes.make(name, fit.preset, input=seen, balance=fit.balance, **common)
+        return Candidate(word, made, seen)
+    if name == "frozen":
+        backbones = (detail,) if detail else None
+        made, _ = recipes.make(name, fit.preset, backbones=backbones, balance=fit.balance, **common)
+        return Candidate(word, made, "features")
+    if name in learners and name not in NETWORKS:
+        made, _ = recipes.make(name, fit.preset, **common)
+        return Candidate(word, made, "its own")
+    learner = name if name in NETWORKS else "finetune"
+    network = detail if name in NETWORKS else word
+    if network:
+        _require_network(network, [*learners])
+    made, _ = recipes.make(learner, fit.preset, backbone=network or None, **common)
+    settings = replace(made.settings, weights=fit.weights or made.settings.weights)
+    if fit.balance is not None:
+        settings = replace(
+            settings,
+            class_weights="balanced" if fit.balance == "balanced" else "none",
+            smote=fit.balance == "smote",
+        )
+    return Candidate(word, replace(made, settings=settings), "pixels")
+
+
+def _require_network(name: str, learners: list[str]) -> None:
+    """Refuse a name that neither the table nor timm knows; without PyTorch nothing can be asked."""
+    known = registry.names("backbones")
+    for one in name.split("+") if not name.startswith("hf-hub:") else ():
+        if one in known:
+            continue
+        try:
+            registry.part("cytowell.models.backbone:timm_body")(one)
+        except UnknownName as error:
+            raise UnknownName(
+                f"There is no learner and no network {one!r}.",
+                did_you_mean(one, [*learners, *known]),
+            ) from error
+
+
+def _with_optimiser(made: Candidate, optimiser: str) -> Candidate:
+    if optimiser not in RATES:
+        raise UnknownName(
+            f"There is no optimiser {optimiser!r}.", did_you_mean(optimiser, [*RATES])
+        )
+    settings = made.recipe.settings
+    settings = replace(settings, optimizer=optimiser, rate=settings.rate * RATES[optimiser])
+    recipe = replace(made.recipe, settings=settings)
+    return replace(made, name=f"{made.name}/{optimiser}", recipe=recipe)
+
+
+def essence(candidate: Candidate) -> dict[str, Any]:
+    """Give all that decides what a candidate learns, as plain values."""
+    settings = candidate.recipe.settings
+    table = asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
+    return {**asdict(replace(candidate.recipe, settings={})), "settings": table}

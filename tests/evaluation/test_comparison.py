@@ -1,0 +1,109 @@
+"""Paired tests against hand-made cases and against independent implementations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from cytowell.evaluation.comparison import (
+    Pair,
+    bootstrap_p,
+    corrected_t_p,
+    in_words,
+    inseparable,
+    mcnemar_p,
+    pairs,
+)
+from cytowell.evaluation.diagnosis import diagnosis
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_the_binomial_of_the_images_that_one_alone_got_right(a: int, b: int) -> None:
+    first = np.array([True] * a + [False] * b + [True] * 7, dtype=np.bool_)
+    second = np.array([False] * a + [True] * b + [True] * 7, dtype=np.bool_)
+    wanted = stats.binomtest(a, a + b, 0.5).pvalue if a + b else 1.0
+    assert mcnemar_p(first, second) == pytest.approx(wanted, abs=1e-9)
+    assert mcnemar_p(first, second) == pytest.approx(mcnemar_p(second, first))
+
+
+def test_a_difference_within_one_group_is_no_difference() -> None:
+    difference = np.zeros(100)
+    difference[:10] = 1.0
+    alone = np.arange(100).astype(str)
+    one = np.array(["a"] * 10 + [f"b{i}" for i in range(90)])
+    assert bootstrap_p(difference, alone) < 0.01
+    assert bootstrap_p(difference, one) > 0.5
+    assert bootstrap_p(np.zeros(100), alone) == 1.0
+
+
+def test_the_corrected_t_test_is_the_papers() -> None:
+    """Nadeau & Bengio's equation written out, and its plain t-test where nothing is shared."""
+    d = np.array([0.02, 0.01, 0.03, 0.0, 0.02])
+    t = d.mean() / np.sqrt((1 / 5 + 30 / 70) * d.var(ddof=1))
+    assert corrected_t_p(d, 30, 70) == pytest.approx(2 * stats.t.sf(t, 4))
+    assert corrected_t_p(d, 0, 70) == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
+    assert corrected_t_p(d, 30, 70) > corrected_t_p(d, 0, 70)
+    assert np.isnan(corrected_t_p(d[:1], 30, 70))
+    assert corrected_t_p(np.zeros(4), 30, 70) == 1.0
+
+
+def test_holm_makes_no_p_value_smaller_and_the_test_fits_the_images() -> None:
+    rng = np.random.default_rng(0)
+    right = [(rng.random(300) < share).astype(float) for share in (0.95, 0.94, 0.6)]
+    alone = np.arange(300).astype(str)
+    found = pairs(right, alone)
+    assert [(p.first, p.second) for p in found] == [(0, 1), (0, 2), (1, 2)]
+    assert all(p.adjusted >= p.p for p in found)
+    assert {p.test for p in found} == {"McNemar, exact"}
+    assert found[0].adjusted > 0.05 > found[1].adjusted
+    grouped = pairs(right, np.repeat(np.arange(30), 10).astype(str))
+    assert {p.test for p in grouped} == {"paired bootstrap by group"}
+    assert pairs(right[:1], alone) == []
+
+
+def pair(a: int, b: int, apart: bool) -> Pair:
+    return Pair(a, b, 0.0, 0.0, 0.01 if apart else 0.5, "")
+
+
+def test_sets_of_candidates_that_cannot_be_told_apart_may_overlap() -> None:
+    compared = [pair(0, 1, False), pair(0, 2, True), pair(1, 2, False)]
+    assert inseparable(3, compared) == [(0, 1), (1, 2)]
+    assert inseparable(1, []) == [(0,)]
+    assert inseparable(3, [pair(0, 1, True), pair(0, 2, True), pair(1, 2, True)]) == [
+        (0,), (1,), (2,),
+    ]  # fmt: skip
+
+
+def test_the_words_follow_the_tests() -> None:
+    names, scores = ["a", "b", "c"], [0.9, 0.91, 0.5]
+    compared = [pair(0, 1, False), pair(0, 2, True), pair(1, 2, True)]
+    said = in_words(names, scores, compared)
+    assert said.startswith("These two cannot be told apart: b, a.")
+    assert "worse than b" in said
+    apart = [pair(0, 1, True), pair(0, 2, True), pair(1, 2, True)]
+    assert in_words(names, scores, apart).startswith("b is better than every other")
+    same = [pair(0, 1, False), pair(0, 2, False), pair(1, 2, False)]
+    assert "all three may be equally good" in in_words(names, scores, same)
+    assert "alone" in in_words(["a"], [1.0], [])
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((1.0, 0.71, 0.8, 0.62, 0.3), "strong overfitting: 1.00 against 0.71"),
+        ((0.98, 0.90, 0.95, 0.85, 0.3), "overfitting: 0.98 against 0.90"),
+        ((0.98, 0.90, 0.99, 0.75, 0.3), "fits: 0.98 against 0.90"),
+        ((0.70, 0.69, 0.75, 0.6, 0.3), "underfitting: 0.70 against 0.69"),
+        ((0.31, 0.30, 0.35, 0.25, 0.3), "learnt nothing: 0.31 against 0.30"),
+        (
+            (1.0, 0.30, 0.35, 0.25, 0.3),
+            "strong overfitting, nothing carries over: 1.00 against 0.30",
+        ),
+        ((0.95, 0.96, 0.99, 0.92, 0.3), "fits: 0.95 against 0.96"),
+    ],
+)  # fmt: skip
+def test_the_rule_that_turns_scores_into_words(scores: tuple[float, ...], said: str) -> None:
+    assert diagnosis(*scores) == said

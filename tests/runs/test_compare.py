@@ -1,0 +1,347 @@
+"""Comparisons on synthetic cells: the grid, its cache, the control, the choice, what fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cytowell
+from cytowell.errors import RecipeError, RunError, TooFewImages, UnknownName
+from cytowell.learners.classical import KNOBS
+from cytowell.runs import cells, engines
+from cytowell.runs.candidates import Fit, candidates
+from cytowell.runs.compare import Comparison, Question
+from cytowell.runs.protocols import Protocol, divisions
+from cytowell.runs.run import Voice
+from cytowell.runs.table import CELLS, TABLE
+from cytowell.types import Dataset
+
+FOLDS = (Protocol("folds", 3),)
+CHEAP = ("logistic-regression", "knn:features")
+
+
+@pytest.fixture(scope="session")
+def compared(plenty: Dataset, kept: Path) -> Comparison:
+    return cytowell.compare(
+        plenty,
+        kept / "compared",
+        Question(CHEAP, FOLDS, diagnose=True, permutation_control=True),
+    )
+
+
+def test_the_table_has_a_row_per_candidate_and_the_cells_one_per_fold(
+    compared: Comparison,
+) -> None:
+    table = pd.read_csv(compared.folder / "table.csv")
+    assert tuple(table.columns) == TABLE
+    assert table["learner"].tolist() == list(CHEAP)
+    assert (table["test_low"] <= table["test_accuracy"]).all()
+    assert (table["test_accuracy"] <= table["test_high"]).all()
+    assert table["gap"].to_numpy() == pytest.approx(
+        (table["train_accuracy"] - table["test_accuracy"]).to_numpy()
+    )
+    assert (table[["fit_seconds", "images_per_second", "parameters"]] > 0).all(axis=None)
+    rows = pd.read_csv(compared.folder / "cells.csv")
+    assert tuple(rows.columns) == CELLS
+    assert len(rows) == 2 * 2 * 3
+    assert rows.groupby(["learner", "permuted"])["fold"].nunique().tolist() == [3] * 4
+
+
+def test_figures_are_those_of_the_calls(compared: Comparison, plenty: Dataset) -> None:
+    rows = compared.cells[~compared.cells["permuted"]]
+    for name, part in rows.groupby("learner"):
+        pooled = np.average(part["test_accuracy"], weights=part["test_images"])
+        assert compared.table.set_index("learner").at[name, "test_accuracy"] == pytest.approx(
+            pooled
+        )
+    assert rows.groupby("learner")["test_images"].sum().tolist() == [len(plenty)] * 2
+
+
+def test_the_page_says_what_the_table_says(compared: Comparison) -> None:
+    page = (compared.folder / "report.html").read_text(encoding="utf-8")
+    for word in (*CHEAP, "Synthetic images", "Holm", "Control with shuffled labels", "by heart"):
+        assert word in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert compared.words[0] in page.replace("&#39;", "'") or "synthetic" in compared.words[0]
+
+
+def test_the_control_falls_to_chance(compared: Comparison) -> None:
+    said = next(w for w in compared.words if w.startswith("Control"))
+    assert "fell to chance" in said
+
+
+def test_a_second_comparison_reads_what_is_known(
+    compared: Comparison, plenty: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: Any) -> Any:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(engines, "compute", never)
+    said: list[str] = []
+    again = cytowell.compare(
+        plenty,
+        compared.folder,
+        Question(CHEAP, FOLDS, diagnose=True, permutation_control=True),
+        Voice(said.append),
+    )
+    assert "12 of 12 cells are known already" in said
+    pd.testing.assert_frame_equal(again.table, compared.table)
+
+
+def test_the_curves_show_training_and_held_out_scores(compared: Comparison) -> None:
+    curves = pd.read_csv(compared.folder / "curves.csv")
+    assert set(curves["curve"]) == {"learning", "validation"}
+    learning = curves[(curves["curve"] == "learning") & (curves["candidate"] == CHEAP[0])]
+    assert learning["x"].is_monotonic_increasing
+    assert (curves["validation_low"] <= curves["validation"]).all()
+    assert (curves["train"] >= curves["validation"] - 0.05).all()
+    assert curves[curves["candidate"] == "knn:features"]["knob"].unique().tolist() == [
+        "images",
+        "neighbours",
+    ]
+
+
+def pairs_of_copies(folder: Path, tmp_path: Path) -> Dataset:
+    """Give a table in which every picture stands thrice, turned, under one group."""
+    rows = []
+    for i, file in enumerate(sorted(folder.glob("*/*.jpg"))):
+        for turn in range(3):
+            copy = tmp_path / file.parent.name / f"{file.stem}-{turn}.png"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            from PIL import Image
+
+            Image.open(file).rotate(25 * turn).save(copy)
+            rows.append((copy, file.parent.name, f"photo {i}"))
+    table = tmp_path / "table.csv"
+    pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(table, index=False)
+    return cytowell.read(table)
+
+
+def test_a_leak_is_found_by_the_control(cells: Path, tmp_path: Path) -> None:
+    dataset = pairs_of_copies(cells, tmp_path / "data")
+    words = ("svm",)
+    honest = cytowell.compare(
+        dataset, tmp_path / "honest", Question(words, FOLDS, permutation_control=True)
+    )
+    assert not any("LEAK" in w for w in honest.words)
+    torn = Question(words, FOLDS, fit=Fit(by_image=True), permutation_control=True)
+    leaking = cytowell.compare(dataset, tmp_path / "leaking", torn)
+    assert any("THERE IS A LEAK" in w for w in leaking.words)
+
+
+def test_protocols_are_compared_by_what_they_say(few: Dataset, tmp_path: Path) -> None:
+    protocols = (Protocol("shuffles", 3), Protocol("folds", 2), Protocol("holdout"))
+    done = cytowell.compare(few, tmp_path / "run", Question(("knn",), protocols))
+    said = " ".join(done.words)
+    assert "holdout: one division" in said
+    assert "shuffles: mean accuracies" in said
+    assert done.cells.groupby("protocol").size().to_dict() == {
+        "folds": 2,
+        "holdout": 1,
+        "shuffles": 3,
+    }
+    shuffled = done.cells[done.cells["protocol"] == "shuffles"]
+    assert shuffled["seed"].nunique() == 3
+
+
+def test_the_choice_is_the_fastest_within_an_error_and_never_sees_the_test_part(
+    plenty: Dataset, tmp_path: Path
+) -> None:
+    question = Question(("frozen", "random-forest"), FOLDS, choose=True)
+    done = cytowell.compare(plenty, tmp_path / "run", question)
+    assert done.choice is not None
+    assert done.choice.candidate is not None
+    assert done.choice.candidate.name == "frozen"
+    assert done.run is not None
+    assert done.run.bundle.is_dir()
+    test = set(done.run.split.test.tolist())
+    assert test
+    asked = {int(c["test_images"]) for c in done.cells.to_dict("records")}
+    assert sum(asked) < len(plenty)
+    rows = done.cells[done.cells["learner"] == "frozen"]["test_images"].sum()
+    assert rows == len(plenty) - len(test)
+    calls = cytowell.load(done.run.bundle).predict([plenty.paths[0]])
+    assert calls.labels[0] in plenty.classes
+
+
+def test_only_what_ships_can_be_chosen(few: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="ship"):
+        cytowell.compare(
+            few, tmp_path / "run", Question(("knn",), (Protocol("folds", 2),), choose=True)
+        )
+
+
+def test_a_candidate_that_fails_leaves_the_others_alone(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cells.registry.load
+
+    def broken(kind: str, name: str) -> Any:
+        if name == "svm":
+            raise MemoryError("no room")
+        return real(kind, name)
+
+    monkeypatch.setattr(cells.registry, "load", broken)
+    done = cytowell.compare(few, tmp_path / "run", Question(("svm", "knn")))
+    table = done.table.set_index("learner")
+    assert "MemoryError: no room" in table.at["svm", "error"]
+    assert table.at["knn", "error"] == ""
+    assert table.at["knn", "test_accuracy"] > 0
+    assert any("Could not be computed: svm" in w for w in done.words)
+    monkeypatch.setattr(cells.registry, "load", real)
+    again = cytowell.compare(few, tmp_path / "run", Question(("svm", "knn")))
+    assert (again.table["error"] == "").all()
+
+
+def test_another_data_sets_folder_is_refused(
+    compared: Comparison, few: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="another data set"):
+        cytowell.compare(few, compared.folder, Question(CHEAP))
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds no comparison"):
+        cytowell.compare(few, tmp_path, Question(CHEAP))
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("random-forrest", "random-forest"),
+        ("svm:feature", "features"),
+        ("resnet-5", "resnet-50"),
+        ("cnn+resnet-5", "resnet-50"),
+    ],
+)
+def test_an_unknown_candidate_gets_the_nearest(word: str, near: str) -> None:
+    with pytest.raises(UnknownName, match=near):
+        candidates([word], Fit())
+
+
+def test_candidates_are_read_from_words() -> None:
+    found = candidates(
+        ["frozen", "svm:features", "resnet-50", "cnn", "contrastive:cnn", "svm:features"],
+        Fit(balance="smote", weights="nothing"),
+        ["sgd", "adam"],
+    )
+    assert [c.name for c in found] == [
+        "frozen", "svm:features", "resnet-50/sgd", "resnet-50/adam", "cnn/sgd", "cnn/adam",
+        "contrastive:cnn/sgd", "contrastive:cnn/adam",
+    ]  # fmt: skip
+    assert found[0].recipe.settings.balance == "smote"
+    assert found[2].recipe.settings.smote
+    assert found[2].recipe.settings.weights == "nothing"
+    assert found[2].recipe.settings.rate == pytest.approx(10 * found[3].recipe.settings.rate)
+    assert found[6].recipe.settings.objective == "contrastive"
+    with pytest.raises(UnknownName, match="sgd"):
+        candidates(["cnn"], Fit(), ["sdg"])
+    with pytest.raises(RecipeError):
+        candidates([" "], Fit())
+
+
+@pytest.mark.parametrize(
+    "protocol", [Protocol("folds", 3), Protocol("shuffles", 4), Protocol("holdout")]
+)
+def test_no_unit_is_ever_torn_apart(plenty: Dataset, protocol: Protocol) -> None:
+    _, units = np.unique(plenty.groups, return_inverse=True)
+    rows = np.arange(len(plenty))
+    tested: list[int] = []
+    for d in divisions(protocol, plenty, rows, units, 7):
+        parts = [set(units[r].tolist()) for r in (d.train, d.validation, d.test)]
+        assert not parts[0] & parts[1]
+        assert not parts[0] & parts[2]
+        assert not parts[1] & parts[2]
+        assert len(d.train) + len(d.validation) + len(d.test) == len(plenty)
+        tested += d.test.tolist()
+    if protocol.name == "folds":
+        assert sorted(tested) == rows.tolist()
+
+
+def test_fewer_groups_than_folds_are_refused(few: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TooFewImages, match="5-fold"):
+        cytowell.compare(few, tmp_path / "run", Question(CHEAP, (Protocol("folds", 5),)))
+    alone = replace(few, samples=tuple(replace(s, group="one") for s in few.samples))
+    with pytest.raises(TooFewImages, match="one group"):
+        cytowell.compare(alone, tmp_path / "one", Question(CHEAP))
+    for count, name in ((1, "folds"), (0, "shuffles")):
+        with pytest.raises(RecipeError):
+            Protocol(name, count)
+    with pytest.raises(RecipeError):
+        Protocol("holdout", test=0.99)
+
+
+def test_engines_answer_alike(few: Dataset, tmp_path: Path) -> None:
+    here = cytowell.compare(few, tmp_path / "a", Question(("knn", "svm"), (Protocol("folds", 2),)))
+    there = cytowell.compare(
+        few, tmp_path / "b", Question(("knn", "svm"), (Protocol("folds", 2),), jobs=2)
+    )
+    same = [c for c in TABLE if c not in ("fit_seconds", "images_per_second")]
+    pd.testing.assert_frame_equal(here.table[same], there.table[same])
+    with pytest.raises(UnknownName, match="local"):
+        engines.engine("locale")
+
+
+def test_a_damaged_cell_is_computed_again(few: Dataset, tmp_path: Path) -> None:
+    question = Question(("knn",))
+    first = cytowell.compare(few, tmp_path / "run", question)
+    for file in (tmp_path / "run" / "cells").glob("*.npy"):
+        file.write_bytes(b"half")
+    again = cytowell.compare(few, tmp_path / "run", question)
+    assert again.table["test_accuracy"].tolist() == first.table["test_accuracy"].tolist()
+
+
+def test_synthetic_samples_never_meet_their_parents(plenty: Dataset) -> None:
+    """SMOTE sees the training rows of its fold, and nothing that it makes is judged."""
+    from cytowell.learners import classical
+
+    seen: list[np.ndarray[Any, Any]] = []
+    real = classical.smote
+
+    def watched(X: Any, y: Any, seed: int) -> Any:
+        seen.append(np.asarray(X))
+        return real(X, y, seed)
+
+    question = Question(("knn",), FOLDS, fit=Fit(balance="smote"))
+    rare = plenty.take(
+        [i for i, s in enumerate(plenty.samples) if s.label != plenty.classes[0] or i % 3 == 0]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classical, "smote", watched)
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as folder:
+            done = cytowell.compare(rare, Path(folder) / "run", question)
+    made = candidates(["knn"], question.fit)[0]
+    X = classical.inputs(rare, made.recipe.settings, cells.Preprocessing())
+    _, units = np.unique(rare.groups, return_inverse=True)
+    divided = list(divisions(FOLDS[0], rare, np.arange(len(rare)), units, 7))
+    assert len(seen) == len(divided) == len(done.cells)
+    for rows, d in zip(seen, divided, strict=True):
+        assert np.array_equal(rows, X[d.train])
+        judged = {tuple(r) for r in X[d.test].tolist()}
+        grown, labels = real(rows, rare.labels[d.train], 7)
+        assert len(grown) > len(rows)
+        assert not judged & {tuple(r) for r in grown.tolist()}
+        assert len(np.unique(np.bincount(labels))) == 1
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str) -> None:
+    from cytowell.learners.classical import Classical, class_scores, fit_model, size_of
+
+    rng = np.random.default_rng(1)
+    for classes in (2, 8):
+        y = np.array([0] * 100 + [c for c in range(1, classes) for _ in range(2)], dtype=np.int64)
+        X = rng.normal(size=(len(y), 12)) + y[:, None]
+        for balance in ("none", "balanced", "smote"):
+            made = [fit_model(name, X, y, Classical(balance=balance), 3) for _ in range(2)]
+            scores = [class_scores(m, X, classes) for m in made]
+            assert np.array_equal(*scores)
+            assert scores[0].shape == (len(y), classes)
+            assert np.isfinite(scores[0]).all()
+            assert size_of(made[0]) > 0
+        assert np.mean(scores[0].argmax(axis=1) == y) > 0.9
