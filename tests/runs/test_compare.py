@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 
 import cytowell
+from cytowell import registry
 from cytowell.errors import RecipeError, RunError, TooFewImages, UnknownName
+from cytowell.images import Preprocessing
 from cytowell.learners.classical import KNOBS
-from cytowell.runs import cells, engines
+from cytowell.learners.linear import smote
+from cytowell.runs import engines
 from cytowell.runs.candidates import Fit, candidates
 from cytowell.runs.compare import Comparison, Question
 from cytowell.runs.protocols import Protocol, divisions
@@ -179,21 +182,21 @@ def test_only_what_ships_can_be_chosen(few: Dataset, tmp_path: Path) -> None:
 def test_a_candidate_that_fails_leaves_the_others_alone(
     few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cells.registry.load
+    real = registry.load
 
     def broken(kind: str, name: str) -> Any:
         if name == "svm":
             raise MemoryError("no room")
         return real(kind, name)
 
-    monkeypatch.setattr(cells.registry, "load", broken)
+    monkeypatch.setattr(registry, "load", broken)
     done = cytowell.compare(few, tmp_path / "run", Question(("svm", "knn")))
-    table = done.table.set_index("learner")
+    table: Any = done.table.set_index("learner")
     assert "MemoryError: no room" in table.at["svm", "error"]
     assert table.at["knn", "error"] == ""
     assert table.at["knn", "test_accuracy"] > 0
     assert any("Could not be computed: svm" in w for w in done.words)
-    monkeypatch.setattr(cells.registry, "load", real)
+    monkeypatch.setattr(registry, "load", real)
     again = cytowell.compare(few, tmp_path / "run", Question(("svm", "knn")))
     assert (again.table["error"] == "").all()
 
@@ -299,7 +302,7 @@ def test_synthetic_samples_never_meet_their_parents(plenty: Dataset) -> None:
     from cytowell.learners import classical
 
     seen: list[np.ndarray[Any, Any]] = []
-    real = classical.smote
+    real = smote
 
     def watched(X: Any, y: Any, seed: int) -> Any:
         seen.append(np.asarray(X))
@@ -316,7 +319,7 @@ def test_synthetic_samples_never_meet_their_parents(plenty: Dataset) -> None:
         with TemporaryDirectory() as folder:
             done = cytowell.compare(rare, Path(folder) / "run", question)
     made = candidates(["knn"], question.fit)[0]
-    X = classical.inputs(rare, made.recipe.settings, cells.Preprocessing())
+    X = classical.inputs(rare, made.recipe.settings, Preprocessing())
     _, units = np.unique(rare.groups, return_inverse=True)
     divided = list(divisions(FOLDS[0], rare, np.arange(len(rare)), units, 7))
     assert len(seen) == len(divided) == len(done.cells)
@@ -340,7 +343,7 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
         for balance in ("none", "balanced", "smote"):
             made = [fit_model(name, X, y, Classical(balance=balance), 3) for _ in range(2)]
             scores = [class_scores(m, X, classes) for m in made]
-            assert np.array_equal(*scores)
+            assert np.array_equal(scores[0], scores[1])
             assert scores[0].shape == (len(y), classes)
             assert np.isfinite(scores[0]).all()
             assert size_of(made[0]) > 0
