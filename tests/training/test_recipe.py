@@ -64,3 +64,13 @@ def test_one_view_where_a_mirror_image_is_something_else() -> None:
 def test_a_recipe_is_a_value() -> None:
     assert Finetune() == Finetune(augmentation=Augmentation())
     assert replace(Finetune(), crop=0.83).crop == 0.83
+
+
+def test_few_images_have_phases_of_their_own() -> None:
+    standard = preset("standard")
+    assert standard.for_images(standard.small_below) is standard
+    small = standard.for_images(100)
+    assert small.phases == standard.small_phases
+    assert small.for_images(100) is small
+    with pytest.raises(RecipeError, match="phases"):
+        replace(standard, small_phases=((16, 5),))

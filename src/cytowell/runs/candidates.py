@@ -90,6 +90,7 @@ def candidates(
 
 def fitted(settings: Any, fit: Fit, images: int) -> Any:
     """Lay side and epochs on a network's settings, for a training part of so many images."""
+    settings = settings.for_images(images)
     phases = settings.phases
     if fit.side is not None:
         phases = ((fit.side, sum(steps for _, steps in phases)),)
@@ -99,7 +100,7 @@ def fitted(settings: Any, fit: Fit, images: int) -> Any:
         steps = max(1, math.ceil(fit.epochs * images / batch))
         total = sum(n for _, n in phases)
         phases = tuple((side, max(1, round(n * steps / total))) for side, n in phases)
-    return replace(settings, phases=phases)
+    return replace(settings, phases=phases, small_phases=())
 
 
 def _candidate(word: str, fit: Fit) -> Candidate:

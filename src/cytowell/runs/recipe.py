@@ -189,6 +189,9 @@ def _filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
             raise RecipeError(f"{learner} has no setting {name!r}.", did_you_mean(name, [*known]))
         old = getattr(settings, name)
         values[name] = _as(old, value, name)
+    if "phases" in table and "small_phases" in known:
+        # Phases that somebody gives are meant, however few the images.
+        values.setdefault("small_phases", ())
     return dataclasses.replace(settings, **values)
 
 

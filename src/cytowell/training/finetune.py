@@ -77,7 +77,9 @@ class FinetuneLearner:
 
     def fit(self, task: Task) -> Trained:
         """Probe, then train through the phases; resumes from the task's folder if asked to."""
-        s: Finetune = task.settings
+        given: Finetune = task.settings
+        s = given.for_images(len(task.train))
+        task = replace(task, settings=s)
         keep_memory()
         torch.manual_seed(task.seed)
         order = np.random.default_rng(task.seed).permutation(task.train)

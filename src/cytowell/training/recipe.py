@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
@@ -92,6 +92,8 @@ class Finetune:
         of the cost, and the last phase is at the size that service will use, because accuracy
         falls when the two differ. Steps, not epochs, so that one preset serves a hundred images
         and a hundred thousand.
+    small_phases
+        Phases where fewer than `small_below` images are learnt from; none for the same ones.
     batch
         Images a step; `small_batch` where fewer than `small_below` images are learnt from, so
         that a step still is a fraction of an epoch.
@@ -149,10 +151,11 @@ class Finetune:
 
     backbone: str = "efficientnet-lite0"
     weights: str = ""
-    phases: tuple[tuple[int, int], ...] = ((96, 300), (192, 300))
+    phases: tuple[tuple[int, int], ...] = ((96, 300), (160, 260))
+    small_phases: tuple[tuple[int, int], ...] = ()
     batch: int = 64
     small_batch: int = 32
-    small_below: int = 2000
+    small_below: int = 400
     optimizer: str = "adamw"
     momentum: float = 0.9
     schedule: str = "one-cycle"
@@ -186,7 +189,8 @@ class Finetune:
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
-        if not self.phases or any(size < 32 or steps < 1 for size, steps in self.phases):
+        every = (*self.phases, *self.small_phases)
+        if not self.phases or any(size < 32 or steps < 1 for size, steps in every):
             raise RecipeError(
                 f"phases = {self.phases} cannot be run.", "Give [[side >= 32, steps >= 1], ...]."
             )
@@ -204,6 +208,12 @@ class Finetune:
                 raise RecipeError(
                     f"{name} = {getattr(self, name)} cannot hold.", f"Use {low:g} to {high:g}."
                 )
+
+    def for_images(self, count: int) -> Finetune:
+        """Give the settings with the phases that so many images are learnt in."""
+        if not self.small_phases or count >= self.small_below:
+            return self
+        return replace(self, phases=self.small_phases, small_phases=())
 
     @property
     def size(self) -> int:
@@ -224,8 +234,8 @@ class Finetune:
 PRESETS: dict[str, Finetune] = {
     # Within ten minutes on two cores, whatever the data's size.
     "quick": Finetune(phases=((96, 300), (128, 220), (160, 40)), evaluations=6),
-    # Few images, so fewer in a step: within ten minutes up to 2,000 images, thirteen beyond.
-    "standard": Finetune(phases=((96, 300), (192, 300))),
+    # Within ten minutes too; few images are few in a step, so larger ones fit in.
+    "standard": Finetune(phases=((96, 300), (160, 260)), small_phases=((96, 250), (192, 300))),
     # Three quarters of an hour on two cores.
     "best": Finetune(phases=((96, 350), (160, 1150), (192, 220)), evaluations=10, ema=0.998),
 }
