@@ -79,6 +79,7 @@ EXTRAS = {
     "fastapi": "serve",
     "uvicorn": "serve",
     "ray": "scale",
+    "optuna": "tune",
     "pi_heif": "heic",
 }
 

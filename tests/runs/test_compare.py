@@ -363,3 +363,18 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
             assert np.isfinite(scores[0]).all()
             assert size_of(made[0]) > 0
         assert np.mean(scores[0].argmax(axis=1) == y) > 0.9
+
+
+def test_a_search_is_kept_and_never_asks_the_test_part(plenty: Dataset, tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna", reason='needs the extra: pip install "cytowell[tune]"')
+    question = Question(("knn",), tune=3)
+    first = cytowell.compare(plenty, tmp_path / "run", question)
+    storage = f"sqlite:///{tmp_path / 'run' / 'tune.db'}"
+    (study,) = optuna.get_all_study_summaries(storage)
+    assert study.n_trials == 3
+    assert study.best_trial.value <= 1
+    again = cytowell.compare(plenty, tmp_path / "run", replace(question, tune=4))
+    assert optuna.get_all_study_summaries(storage)[0].n_trials == 4
+    assert first.table["error"].tolist() == again.table["error"].tolist() == [""]
+    trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
+    assert trials[0].params == {"strength": 5}

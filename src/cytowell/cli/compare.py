@@ -61,6 +61,9 @@ def command(
     choose: Annotated[
         bool, typer.Option("--choose", help="Refit and export the cheapest of the best.")
     ] = False,
+    tune: Annotated[
+        int, typer.Option(help="Trials of a search for each candidate's settings.")
+    ] = 0,
     by_image: Annotated[
         bool, typer.Option("--by-image", help="Split single images though groups exist (leaks).")
     ] = False,
@@ -86,6 +89,7 @@ def command(
             diagnose=diagnose,
             permutation_control=permutation_control,
             choose=choose,
+            tune=tune,
             engine=engine,
             jobs=jobs,
             address=address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import cytowell
 from cytowell import registry
 from cytowell.cli.options import QuietOption
 from cytowell.cli.voice import speaking
-from cytowell.errors import EmptyDataset
+from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
 NAME = "predict"
 
@@ -28,16 +29,29 @@ def command(
     bundle: Annotated[str, typer.Option(help="Bundle, run folder or name.")] = "blood",
     out: Annotated[
         str,
-        typer.Option(help=".csv, .parquet or .jsonl; printed as CSV without.", show_default=False),
+        typer.Option(
+            help=".csv, .parquet or .jsonl, a folder with --engine ray; printed as CSV without.",
+            show_default=False,
+        ),
     ] = "",
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per processor.", show_default=False)
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray to share a long list out on a cluster.")
+    ] = "local",
+    address: Annotated[str, typer.Option(help="Of a Ray cluster.", show_default=False)] = "",
     quiet: QuietOption = False,
 ) -> None:
     """Call photographs: a row each, in order; a bad file is a row with its error."""
     loaded = cytowell.load(bundle)
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
+    if engine == "ray":
+        _share_out(samples, bundle, out, known, address, quiet)
+        return
+    if engine != "local":
+        known_engines = registry.did_you_mean(engine, ["local", "ray"])
+        raise UnknownName(f"There is no engine {engine!r}.", known_engines)
     opened = registry.part("cytowell.runtime.calls:writer")(Path(out) if out else None, known)
     done = failed = declined = 0
     with speaking(quiet) as speaker, opened as write:
@@ -49,9 +63,35 @@ def command(
             speaker.ticked(done, total or 0, "calling")
         if not done:
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
-        speaker.said(
-            f"{done} images: {done - failed - declined} called, {declined} cannot be decided, "
-            f"{failed} could not be read."
-        )
+        speaker.said(_summed(done, declined, failed))
         if loaded.facts.synthetic:
             speaker.said("This bundle learnt from synthetic images: its calls mean nothing.")
+
+
+def _share_out(
+    samples: Iterable[object],
+    bundle: str,
+    out: str,
+    known: frozenset[str],
+    address: str,
+    quiet: bool,
+) -> None:
+    """Call on a cluster, into a folder of Parquet parts."""
+    if not out or Path(out).suffix:
+        raise RecipeError(
+            "With --engine ray the calls go into a folder of Parquet parts.",
+            "Give --out FOLDER; pandas.read_parquet reads the folder as one table.",
+        )
+    with speaking(quiet) as speaker:
+        share = registry.part("cytowell.runs.calling:call_in_parts")
+        done = share(samples, bundle, Path(out), known, address, speaker.ticked)
+        if not done.photographs:
+            raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
+        speaker.said(_summed(done.photographs, done.declined, done.failed))
+
+
+def _summed(done: int, declined: int, failed: int) -> str:
+    return (
+        f"{done} images: {done - failed - declined} called, {declined} cannot be decided, "
+        f"{failed} could not be read."
+    )

@@ -74,36 +74,44 @@ class Classical:
 
 @dataclass(frozen=True)
 class Knob:
-    """What one learner is made of: its maker, its usual strength, and values to look along."""
+    """What one learner is made of: its maker, its usual strength, and values to look along.
 
-    make: Callable[[float, str | None, int], Any]
+    `make` takes strength, class weights, seed and the number of rows that will be learnt from.
+    """
+
+    make: Callable[[float, str | None, int, int], Any]
     usual: float
     name: str
     along: tuple[float, ...]
 
 
-def _forest(strength: float, weights: str | None, seed: int) -> Any:
+def _forest(strength: float, weights: str | None, seed: int, rows: int) -> Any:
     return RandomForestClassifier(
         n_estimators=int(strength), class_weight=weights, random_state=seed, n_jobs=1
     )
 
 
-def _svm(strength: float, weights: str | None, seed: int) -> Any:
+def _svm(strength: float, weights: str | None, seed: int, rows: int) -> Any:
     return make_pipeline(StandardScaler(), SVC(C=strength, class_weight=weights))
 
 
-def _logistic(strength: float, weights: str | None, seed: int) -> Any:
+def _logistic(strength: float, weights: str | None, seed: int, rows: int) -> Any:
     model = LogisticRegression(C=strength, class_weight=weights, max_iter=1000, tol=1e-3)
     return make_pipeline(StandardScaler(), model)
 
 
-def _boosting(strength: float, weights: str | None, seed: int) -> Any:
+def _boosting(strength: float, weights: str | None, seed: int, rows: int) -> Any:
+    # scikit-learn's twenty rows a leaf let no tree grow from a few dozen images.
     return HistGradientBoostingClassifier(
-        max_iter=int(strength), class_weight=weights, random_state=seed, early_stopping=False
+        max_iter=int(strength),
+        class_weight=weights,
+        random_state=seed,
+        early_stopping=False,
+        min_samples_leaf=min(20, max(2, rows // 20)),
     )
 
 
-def _neighbours(strength: float, weights: str | None, seed: int) -> Any:
+def _neighbours(strength: float, weights: str | None, seed: int, rows: int) -> Any:
     return make_pipeline(StandardScaler(), KNeighborsClassifier(n_neighbors=int(strength)))
 
 
@@ -171,7 +179,7 @@ def fit_model(
     if name == "knn":
         strength = min(strength, len(y))
     weights = "balanced" if settings.balance == "balanced" else None
-    return knob.make(strength, weights, seed).fit(X, y)
+    return knob.make(strength, weights, seed, len(y)).fit(X, y)
 
 
 def class_scores(model: Any, X: npt.NDArray[np.floating], classes: int) -> FloatArray:

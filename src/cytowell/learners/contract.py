@@ -28,6 +28,29 @@ def unticked(done: int, total: int, what: str) -> None:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """One answer of the validation part while a learner learnt."""
+
+    step: int
+    size: int
+    rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    images_per_second: float
+    seconds: float
+
+
+Pointed = Callable[[Curve], None]
+"""Takes each answer of the validation part; may raise to end the learning."""
+
+
+def unpointed(point: Curve) -> None:
+    """Hear nothing."""
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be learnt.
 
@@ -55,21 +78,7 @@ class Task:
     resume: bool = False
     said: Said = silent
     ticked: Ticked = unticked
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One answer of the validation part while a learner learnt."""
-
-    step: int
-    size: int
-    rate: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    images_per_second: float
-    seconds: float
+    pointed: Pointed = unpointed
 
 
 class Learner(Protocol):

@@ -22,7 +22,7 @@ from cytowell import registry
 from cytowell.errors import CytowellError
 from cytowell.evaluation.calibration import fit_temperature
 from cytowell.images import Preprocessing
-from cytowell.learners.contract import Makings, Task
+from cytowell.learners.contract import Makings, Pointed, Task, unpointed
 from cytowell.runs.assemble import assemble, gather
 from cytowell.runs.candidates import Candidate, Fit, essence, fitted
 from cytowell.runs.run import PROVEN, _pixels
@@ -88,7 +88,9 @@ class Answer:
     remarks: tuple[str, ...] = field(default=())
 
 
-def compute(dataset: Dataset, cell: Cell, folder: Path | None = None) -> Answer:
+def compute(
+    dataset: Dataset, cell: Cell, folder: Path | None = None, pointed: Pointed = unpointed
+) -> Answer:
     """Learn and judge; whatever goes wrong becomes the answer's error.
 
     Parameters
@@ -97,13 +99,15 @@ def compute(dataset: Dataset, cell: Cell, folder: Path | None = None) -> Answer:
         With the unit that may not be torn apart as each sample's group.
     folder
         Where checkpoints and TensorBoard files go; a temporary folder without it.
+    pointed
+        Hears each answer of the validation part while a network learns.
     """
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            return _compute(dataset, cell, folder)
+            return _compute(dataset, cell, folder, pointed)
         with tempfile.TemporaryDirectory(prefix="cytowell-") as name:
-            return _compute(dataset, cell, Path(name))
+            return _compute(dataset, cell, Path(name), pointed)
     except CytowellError as error:
         return failed(dataset, cell, str(error))
     except (MemoryError, RuntimeError, ValueError) as error:
@@ -158,7 +162,7 @@ def permute(dataset: Dataset, units: IntArray, copies: IntArray, seed: int) -> D
     return replace(dataset, samples=tuple(shuffled))
 
 
-def _compute(dataset: Dataset, cell: Cell, folder: Path) -> Answer:
+def _compute(dataset: Dataset, cell: Cell, folder: Path, pointed: Pointed) -> Answer:
     recipe = cell.candidate.recipe
     settings = recipe.settings
     if cell.candidate.network:
@@ -172,6 +176,7 @@ def _compute(dataset: Dataset, cell: Cell, folder: Path) -> Answer:
         folder=folder,
         reading=Preprocessing(channels=recipe.channels, window=recipe.window),
         resume=True,
+        pointed=pointed,
     )
     learner = registry.load("learners", recipe.learner)
     start = time.perf_counter()

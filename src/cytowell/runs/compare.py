@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytowell import splits
+from cytowell import registry, splits
 from cytowell.errors import Blocked, RunError, TooFewImages
 from cytowell.runs import table as tables
 from cytowell.runs.candidates import Candidate, Fit, candidates, fitted
@@ -47,6 +47,9 @@ class Question:
     diagnose, permutation_control, choose
         Draw learning and validation curves; run the control that must fall to chance; refit and
         export the cheapest of the best, which never saw the test part.
+    tune
+        Trials of a search for each candidate's settings, judged by the first division's
+        validation part; 0 for none.
     engine, jobs, address
         Where cells are computed.
     """
@@ -58,6 +61,7 @@ class Question:
     diagnose: bool = False
     permutation_control: bool = False
     choose: bool = False
+    tune: int = 0
     engine: str = "local"
     jobs: int = 1
     address: str = ""
@@ -122,6 +126,9 @@ def compare(
     with explaining(folder):
         _claim(folder, dataset)
         grid = _prepare(dataset, folder, question, chosen, heard)
+        if question.tune:
+            _tune(grid, folder, heard)
+            chosen = grid.candidates
         work = _cells(grid)
         control = _control(grid) if question.permutation_control else None
         _compute(grid, work, control, folder, heard)
@@ -202,17 +209,28 @@ def _is_given(question: Question) -> bool:
 def _cells(grid: _Grid) -> list[Cell]:
     found = []
     for protocol in grid.question.protocols:
-        parts: list[Division]
-        if protocol.name == "holdout" and grid.outer is not None and _is_given(grid.question):
-            o = grid.outer
-            parts = [Division(0, grid.question.fit.seed, o.train, o.validation, o.test)]
-        else:
-            seed = grid.question.fit.seed
-            parts = list(divisions(protocol, grid.dataset, grid.rows, grid.units, seed))
+        parts = _divisions(grid, protocol)
         for candidate in grid.candidates:
             for d in parts:
                 found.append(_cell(candidate, protocol.name, d, grid.question.fit))
     return found
+
+
+def _tune(grid: _Grid, folder: Path, heard: Voice) -> None:
+    """Put each candidate's best settings in its place."""
+    tuned = registry.part("cytowell.runs.tune:tuned", "--tune")
+    q = grid.question
+    division = _divisions(grid, q.protocols[0])[0]
+    grid.candidates = tuple(
+        tuned(grid.dataset, c, division, q.fit, q.tune, folder, heard) for c in grid.candidates
+    )
+
+
+def _divisions(grid: _Grid, protocol: Protocol) -> list[Division]:
+    seed, o = grid.question.fit.seed, grid.outer
+    if protocol.name == "holdout" and o is not None and _is_given(grid.question):
+        return [Division(0, seed, o.train, o.validation, o.test)]
+    return list(divisions(protocol, grid.dataset, grid.rows, grid.units, seed))
 
 
 def _cell(

@@ -59,14 +59,15 @@ def _ray(
 ) -> Iterator[tuple[int, Answer]]:
     """One task a cell, with its demand; a worker that dies has its cell computed again."""
     ray: Any = registry.part("cytowell.runs.rays:connected")(address)
-    task = ray.remote(_unfoldered).options(max_retries=RETRIES, num_cpus=1)
+    task = ray.remote(_unfoldered)
     shared: dict[int, Any] = {}
     waiting = {}
     for number, dataset, cell, _ in work:
         if id(dataset) not in shared:
             shared[id(dataset)] = ray.put(dataset)
-        gpus = {"num_gpus": 1} if cell.candidate.network and _has_gpu(ray) else {}
-        waiting[task.options(**gpus).remote(number, shared[id(dataset)], cell)] = number
+        gpus = 1 if cell.candidate.network and _has_gpu(ray) else 0
+        demand = task.options(max_retries=RETRIES, num_cpus=1, num_gpus=gpus)
+        waiting[demand.remote(number, shared[id(dataset)], cell)] = number
     while waiting:
         ready, _ = ray.wait([*waiting], num_returns=1)
         number = waiting.pop(ready[0])

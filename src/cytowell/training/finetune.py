@@ -110,6 +110,7 @@ class FinetuneLearner:
             material=Materials(learn, judge, record),
             said=task.said,
             ticked=task.ticked,
+            pointed=task.pointed,
         )
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored

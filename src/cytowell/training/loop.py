@@ -23,7 +23,15 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import AveragedModel
 
 from cytowell.errors import RecipeError
-from cytowell.learners.contract import Curve, Said, Ticked, silent, unticked
+from cytowell.learners.contract import (
+    Curve,
+    Pointed,
+    Said,
+    Ticked,
+    silent,
+    unpointed,
+    unticked,
+)
 from cytowell.models.classifier import Classifier
 from cytowell.training.augment import augment
 from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
@@ -70,6 +78,7 @@ class Job:
     material: Callable[[int], Material]
     said: Said = silent
     ticked: Ticked = unticked
+    pointed: Pointed = unpointed
 
     @property
     def batch(self) -> int:
@@ -347,6 +356,7 @@ def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> N
     state.curve.append(point)
     if gear.board is not None:
         gear.board.curve(point)
+        job.pointed(point)
 
 
 @torch.no_grad()

@@ -1,0 +1,59 @@
+"""The two source projects' recipes on synthetic samples: every network that they name learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import cytowell
+from cytowell.errors import UnknownName
+from cytowell.runs.candidates import Fit
+from cytowell.runs.replay import BLOOD, replay
+
+pytest.importorskip("torch", reason='needs the extra: pip install "cytowell[train]"')
+
+SMALL = Fit(side=96, epochs=1, weights="nothing")
+
+
+@pytest.fixture(scope="module")
+def fourteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of cells and wells, ten of each class to learn from after a 70/30 split."""
+    folder = tmp_path_factory.mktemp("fourteen")
+    for kind in ("cells", "wells"):
+        cytowell.write_samples(folder, kind, per_class=14)
+    return folder
+
+
+@pytest.mark.torch
+def test_the_blood_cell_project_is_replayed(fourteen: Path, tmp_path: Path) -> None:
+    done = replay("blood-cells", cytowell.read(fourteen / "cells"), tmp_path, SMALL)
+    networks = done["networks"].table
+    assert networks["error"].tolist() == [""] * len(BLOOD)
+    assert networks["weights"].str.contains("nothing").all()
+    assert (networks["bundle_megabytes"] > 0).all()
+    assert len(done["optimisers"].table) == 6
+    cells = done["shuffling"].cells
+    assert cells["protocol"].nunique() == 3
+    assert cells["permuted"].any()
+    for step in done:
+        assert (tmp_path / step / "report.html").exists()
+
+
+@pytest.mark.torch
+def test_the_rabies_project_is_replayed(fourteen: Path, tmp_path: Path) -> None:
+    done = replay("rabies-wells", cytowell.read(fourteen / "wells"), tmp_path, SMALL)["wells"]
+    assert done.table["error"].tolist() == [""] * len(done.table)
+    assert done.table["diagnosis"].str.len().gt(0).all()
+    assert done.run is not None
+    calls = cytowell.load(done.run.folder).predict(cytowell.read(fourteen / "wells"))
+    assert not any(calls.errors)
+    assert list((done.run.folder / "tensorboard").iterdir())
+
+
+def test_an_unknown_project_or_step_says_what_there_is(fourteen: Path, tmp_path: Path) -> None:
+    dataset = cytowell.read(fourteen / "cells")
+    with pytest.raises(UnknownName, match="blood-cells"):
+        replay("blood-cell", dataset, tmp_path)
+    with pytest.raises(UnknownName, match="optimisers"):
+        replay("blood-cells", dataset, tmp_path, only=("optimizers",))
