@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cytowell.plates.grid import find_wells
     from cytowell.runs.compare import compare
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
@@ -25,6 +26,7 @@ _HOMES = {
     "read": "cytowell.sources:read",
     "fetch": "cytowell.sources.fetch:fetch",
     "write_samples": "cytowell.sources.samples:write_samples",
+    "find_wells": "cytowell.plates.grid:find_wells",
     "check": "cytowell.runs.run:check",
     "split": "cytowell.splits:split",
     "train": "cytowell.runs.run:train",
@@ -52,6 +54,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fetch",
+    "find_wells",
     "load",
     "read",
     "split",

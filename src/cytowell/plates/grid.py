@@ -1,0 +1,274 @@
+"""Wells without training: most plates are a lattice of circles, most eyepieces one round field."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cytowell.errors import RecipeError
+from cytowell.images import open_upright
+from cytowell.plates.eyepiece import find_field
+from cytowell.plates.lattice import lattices
+from cytowell.plates.rings import edges_of, peaks, ring_scores
+from cytowell.plates.window import Plate, plate_of
+from cytowell.types import Box, Dataset, FloatArray, Pixels, Sample
+
+SIDE = 800
+"""Longer side in pixels at which a photograph is searched: a well of 384 has ten then."""
+
+RADII = np.geomspace(9.0, 190.0, 24)
+"""Radii in pixels that are tried: neighbours differ by 14 %, a ring is as thick as that."""
+
+LEAST = 0.15
+"""Score below which a circle is chance: the edges of noise score 0."""
+
+TRIED = 6
+"""Radii, and then lattices, that are followed up, the likeliest first."""
+
+MOST = 600
+"""Circles of one radius that are kept: a plate of 384, and as many that are chance."""
+
+CHANCE = 2.0
+"""Score of the best rings of noise, for a ring of one pixel; it falls with the root of length."""
+
+FIELD = "field"
+"""Name of the one round field of an eyepiece."""
+
+ROTATIONS = (0, 90, 180, 270)
+
+
+@dataclass(frozen=True)
+class Wells:
+    """What was found in one photograph.
+
+    Attributes
+    ----------
+    boxes
+        In pixels of the upright photograph, plate by plate, row by row.
+    plates, names
+        Number of the plate and name of the well of each box ("A1"; "field" of an eyepiece).
+    confidence
+        Of each box, 0..1: the share of its rim that was seen; less where it was told by its
+        neighbours alone.
+    reason
+        Why nothing was found, or what must be known of what was; "" for a whole plate.
+    """
+
+    boxes: tuple[Box, ...]
+    plates: tuple[str, ...]
+    names: tuple[str, ...]
+    confidence: FloatArray
+    reason: str = ""
+
+
+def find_wells(
+    photographs: str | Path | Dataset | Iterable[str | Path], rotate: int = 0
+) -> Dataset:
+    """Find the wells of photographs, as samples with a box, `plate`, `well` and `confidence`.
+
+    Parameters
+    ----------
+    photographs
+        One path, several, or a data set, whose photographs are each looked at once.
+    rotate
+        By how many degrees the plate is turned clockwise against A1 in the upper left.
+
+    Returns
+    -------
+    Dataset
+        A sample per well; a photograph without wells stays in it as one sample without a box and
+        its `reason`. Groups are the photographs.
+
+    Raises
+    ------
+    ImageError
+        If a photograph cannot be decoded.
+    """
+    if isinstance(photographs, str | Path):
+        photographs = [photographs]
+    if isinstance(photographs, Dataset):
+        photographs = dict.fromkeys(photographs.paths)
+    samples: list[Sample] = []
+    notes = []
+    for path in map(str, photographs):
+        wells = wells_of(open_upright(path), rotate)
+        samples += samples_of(path, wells)
+        if wells.reason:
+            notes.append(f"{path}: {wells.reason}")
+    return Dataset(tuple(samples), (), notes=tuple(notes))
+
+
+def samples_of(path: str, wells: Wells) -> list[Sample]:
+    """Give a sample per well of a photograph, or the photograph itself where there is none."""
+    if not wells.boxes:
+        return [Sample(path, group=path, extra={"plate": "", "well": "", "reason": wells.reason})]
+    return [
+        Sample(
+            path,
+            group=path,
+            box=box,
+            extra={"plate": plate, "well": name, "confidence": round(float(sure), 3)},
+        )
+        for box, plate, name, sure in zip(
+            wells.boxes, wells.plates, wells.names, wells.confidence, strict=True
+        )
+    ]
+
+
+def wells_of(photograph: Image.Image, rotate: int = 0) -> Wells:
+    """Find the wells of one upright photograph.
+
+    Raises
+    ------
+    RecipeError
+        If `rotate` is no quarter turn.
+    """
+    if rotate not in ROTATIONS:
+        raise RecipeError(f"A plate is not turned by {rotate} degrees.", "Use 0, 90, 180 or 270.")
+    scale = max(1.0, max(photograph.size) / SIDE)
+    size = (max(1, round(photograph.width / scale)), max(1, round(photograph.height / scale)))
+    pixels = np.asarray(photograph.convert("RGB").resize(size, Image.Resampling.BOX))
+    exact = np.array([photograph.width / size[0], photograph.height / size[1]])
+    field = find_field(pixels)
+    if field is not None:
+        return _single(field.box, field.confidence, exact)
+    plates = find_plates(pixels)
+    if not plates:
+        return _none("no lattice of circles and no round field was found")
+    return _named(plates, rotate, exact)
+
+
+def find_plates(pixels: Pixels) -> list[Plate]:
+    """Find the plates in pixels (H, W, 3), the fullest first."""
+    shorter = min(pixels.shape[:2])
+    radii = RADII[RADII < 0.45 * shorter]
+    if not len(radii):
+        return []
+    edges = edges_of(pixels, float(radii[-1]))
+    searched = []
+    for radius in map(float, radii):
+        scores = ring_scores(edges, radius, max(1.0, 0.07 * radius))
+        places, sure = peaks(scores, 1.5 * radius, LEAST)
+        best = np.argsort(-sure, kind="stable")[:MOST]
+        searched.append((_evidence(sure[best], radius), radius, places[best], sure[best]))
+    searched.sort(key=lambda s: -s[0])
+    grown = [
+        (_evidence(lattice.scores, radius), radius, lattice)
+        for _, radius, places, sure in searched[:TRIED]
+        for lattice in lattices(places, sure, radius)
+    ]
+    grown.sort(key=lambda g: -g[0])
+    found: list[Plate] = []
+    for _, radius, lattice in grown:
+        if any(other.covers(lattice.places) for other in found):
+            continue
+        # What is left beside a plate is another plate, as plain as the first, or chance.
+        if found and lattice.scores.mean() < 0.6 * found[0].lattice.scores.mean():
+            continue
+        plate = plate_of(edges, lattice, radius)
+        if plate is not None and not any(other.covers(plate.centres) for other in found):
+            found.append(plate)
+    return found
+
+
+def _evidence(scores: FloatArray, radius: float) -> float:
+    """Give the length of edge in pixels that circles explain beyond what chance does.
+
+    A small ring finds some edge of noise that suits it, a large one averages over many.
+    """
+    chance = CHANCE / np.sqrt(2 * np.pi * radius)
+    return float(np.maximum(scores - chance, 0.0).sum() * 2 * np.pi * radius)
+
+
+def _none(reason: str) -> Wells:
+    return Wells((), (), (), np.zeros(0), reason)
+
+
+def _single(box: Box, confidence: float, scale: FloatArray) -> Wells:
+    return Wells((_scaled(box, scale),), ("1",), (FIELD,), np.array([confidence]))
+
+
+def _scaled(box: Box, scale: FloatArray) -> Box:
+    across, down = map(float, scale)
+    return Box(box.x * across, box.y * down, box.width * across, box.height * down)
+
+
+def _named(plates: list[Plate], rotate: int, scale: FloatArray) -> Wells:
+    """Name the wells of every plate, left to right."""
+    plates = sorted(plates, key=lambda p: float(p.centres[:, 0].mean()))
+    boxes: list[Box] = []
+    numbers: list[str] = []
+    names: list[str] = []
+    sure: list[float] = []
+    reasons = []
+    for number, plate in enumerate(plates, 1):
+        inside = plate.inside
+        named, said = well_names(inside.shape, rotate)
+        boxes += [_scaled(box, scale) for box in plate.boxes()]
+        numbers += [str(number)] * int(inside.sum())
+        names += [str(named[r, c]) for r, c in zip(*np.nonzero(inside), strict=True)]
+        sure += np.clip(plate.scores[inside], 0.0, 1.0).tolist()
+        reasons += [said] if said else []
+        reasons += _partly(plate)
+    if len(plates) > 1:
+        reasons.insert(0, f"{len(plates)} plates, numbered from the left")
+    return Wells(tuple(boxes), tuple(numbers), tuple(names), np.array(sure), "; ".join(reasons))
+
+
+def _partly(plate: Plate) -> list[str]:
+    """Say what is missing of a plate."""
+    count = int(plate.inside.sum())
+    if plate.certain and count == plate.wells:
+        return []
+    if count == plate.wells:
+        return [f"the {count} wells may be a part of a larger plate: no edge of it is in sight"]
+    where = (
+        "its edges tell which"
+        if plate.certain
+        else "no edge of the plate tells which, so they are numbered from the upper left"
+    )
+    return [f"{count} wells of a plate of {plate.wells} are in sight; {where}"]
+
+
+def well_names(shape: tuple[int, int], rotate: int = 0) -> tuple[npt.NDArray[np.str_], str]:
+    """Give the names of the wells of a window as it is seen, and what must be said of them.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns in the photograph.
+    rotate
+        Degrees by which the plate is turned clockwise.
+
+    Returns
+    -------
+    tuple
+        Names (rows, columns), and a sentence, "" for a plate that lies across with A1 in the
+        upper left, or as was asked for.
+    """
+    rows, columns = shape
+    said = ""
+    if rows > columns and rotate in (0, 180):
+        rotate += 90
+        where = "upper right" if rotate == 90 else "lower left"
+        said = f"the plate stands upright: A1 is taken as the {where} (--rotate {360 - rotate} else)"
+    elif rows <= columns and rotate in (90, 270):
+        rotate -= 90
+        said = "the plate lies across, so a quarter turn does not fit it: A1 is taken as the " + (
+            "upper left" if rotate == 0 else "lower right"
+        )
+    row, column = np.mgrid[:rows, :columns]
+    if rotate == 180:
+        row, column = rows - 1 - row, columns - 1 - column
+    elif rotate == 90:
+        row, column = columns - 1 - column, row
+    elif rotate == 270:
+        row, column = column, rows - 1 - row
+    letters = np.array([*string.ascii_uppercase])
+    return np.char.add(letters[row], (column + 1).astype(str)), said

@@ -1,0 +1,195 @@
+"""From circle centres to rows and columns: a lattice seen by a camera.
+
+Neighbours of neighbours are numbered outwards from one good circle, so that a tilt may change the
+pitch across the photograph; then one homography is fitted to all of them, circles that it does not
+explain are dropped, and those that were not seen are where it says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+from skimage.transform import AffineTransform, ProjectiveTransform
+
+from cytowell.types import FloatArray, IntArray
+
+PITCHES = (1.9, 3.4)
+"""Distance of two neighbours in radii: touching wells, and wells far apart."""
+
+NEAR = 0.22
+"""How far in pitches a circle may lie from where its neighbour expects it."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Numbered circles and the camera that sees them.
+
+    Attributes
+    ----------
+    matrix
+        Homography (3, 3) from (column, row) to pixels.
+    places, rows_columns, scores
+        Circles that belong to it: pixels (K, 2), whole numbers (column, row) (K, 2), scores (K,).
+    """
+
+    matrix: FloatArray
+    places: FloatArray
+    numbers: IntArray
+    scores: FloatArray
+
+    def at(self, numbers: FloatArray | IntArray) -> FloatArray:
+        """Give pixels (N, 2) of places (column, row) (N, 2)."""
+        return seen(self.matrix, np.asarray(numbers, dtype=np.float64))
+
+    @property
+    def pitch(self) -> float:
+        """Usual distance of two neighbours in pixels."""
+        here = self.numbers.astype(np.float64)
+        right = self.at(here + [1.0, 0.0]) - self.at(here)
+        return float(np.median(np.hypot(right[:, 0], right[:, 1])))
+
+
+def seen(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Apply a homography (3, 3) to points (N, 2)."""
+    lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
+    flat: FloatArray = lifted[:, :2] / lifted[:, 2:]
+    return flat
+
+
+def lattices(places: FloatArray, scores: FloatArray, radius: float) -> list[Lattice]:
+    """Give lattices of circles of one radius, the fullest first; a circle belongs to one at most.
+
+    Parameters
+    ----------
+    places, scores
+        Centres in pixels (M, 2), and how sure each is (M,).
+    """
+    found: list[Lattice] = []
+    free = np.ones(len(places), dtype=np.bool_)
+    while free.sum() >= 4 and len(found) < 2:
+        rows = np.flatnonzero(free)
+        options = [
+            grown
+            for basis in _bases(places[rows], scores[rows], radius)
+            if (grown := _grow(places[rows], scores[rows], basis)) is not None
+        ]
+        if not options:
+            break
+        best = max(options, key=lambda o: _worth(scores[rows][o[0]]))
+        members, numbers = best
+        free[rows[members]] = False
+        fitted = fit(places[rows][members], numbers, scores[rows][members])
+        if fitted is not None:
+            found.append(fitted)
+    return found
+
+
+def _worth(scores: FloatArray) -> float:
+    """Rate a lattice: faint circles between strong ones are no wells, and speak against it."""
+    return float((scores - 0.5 * np.quantile(scores, 0.75)).sum())
+
+
+def fit(places: FloatArray, numbers: IntArray, scores: FloatArray) -> Lattice | None:
+    """Fit a homography, an affine map where the circles do not tell one; drop what disagrees."""
+    kept = np.ones(len(places), dtype=np.bool_)
+    matrix = None
+    for _ in range(4):
+        chosen = numbers[kept]
+        if kept.sum() < 4 or len(np.unique(chosen[:, 0])) < 2 or len(np.unique(chosen[:, 1])) < 2:
+            return None
+        matrix = _camera(chosen.astype(np.float64), places[kept])
+        if matrix is None:
+            return None
+        error = places - seen(matrix, numbers.astype(np.float64))
+        pitch = np.sqrt(abs(np.linalg.det(matrix[:2, :2] / matrix[2, 2])))
+        good = np.hypot(error[:, 0], error[:, 1]) < 0.12 * pitch
+        if np.array_equal(good, kept):
+            break
+        kept = good
+    if matrix is None or kept.sum() < 4:
+        return None
+    return Lattice(matrix, places[kept], numbers[kept], scores[kept])
+
+
+def _camera(numbers: FloatArray, places: FloatArray) -> FloatArray | None:
+    wide = len(np.unique(numbers[:, 0])) >= 3 and len(np.unique(numbers[:, 1])) >= 3
+    kind = ProjectiveTransform if wide and len(numbers) >= 8 else AffineTransform
+    made = kind.from_estimate(numbers, places)
+    if not made:
+        return None
+    matrix: FloatArray = np.asarray(made.params, dtype=np.float64)
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def _bases(places: FloatArray, scores: FloatArray, radius: float) -> list[tuple[float, float]]:
+    """Give the likeliest (pitch, angle in radians) of a square lattice among these circles."""
+    pairs = cKDTree(places).query_pairs(PITCHES[1] * radius, output_type="ndarray")
+    if not len(pairs):
+        return []
+    steps = places[pairs[:, 1]] - places[pairs[:, 0]]
+    length = np.hypot(steps[:, 0], steps[:, 1])
+    far = length > PITCHES[0] * radius
+    steps, length, pairs = steps[far], length[far], pairs[far]
+    if not len(steps):
+        return []
+    # A lattice looks the same after a quarter turn: the angle is known up to that.
+    angle = np.arctan2(steps[:, 1], steps[:, 0]) % (np.pi / 2)
+    weight = np.sqrt(scores[pairs[:, 0]] * scores[pairs[:, 1]])
+    turns = np.exp(4j * angle)
+    found: list[tuple[float, float]] = []
+    free = np.ones(len(steps), dtype=np.bool_)
+    for _ in range(3):
+        if not free.any():
+            break
+        # Every step is asked how many others are nearly the same step.
+        some = np.flatnonzero(free)[np.argsort(-weight[free], kind="stable")[:150]]
+        alike = (np.abs(np.log(length[some, None] / length[None])) < 0.1) & (
+            np.abs(turns[some, None] - turns[None]) < 0.55
+        )
+        votes = alike @ (weight * free)
+        winner = alike[int(np.argmax(votes))] & free
+        turn = float(np.angle((turns * weight)[winner].sum()) / 4)
+        found.append((float(np.median(length[winner])), turn))
+        free &= ~winner
+    return found
+
+
+def _grow(
+    places: FloatArray, scores: FloatArray, basis: tuple[float, float]
+) -> tuple[IntArray, IntArray] | None:
+    """Number circles outwards from the best one; give members (K,) and (column, row) (K, 2)."""
+    pitch, angle = basis
+    tree = cKDTree(places)
+    right = pitch * np.array([np.cos(angle), np.sin(angle)])
+    down = np.array([-right[1], right[0]])
+    best: tuple[IntArray, IntArray] | None = None
+    tried = np.zeros(len(places), dtype=np.bool_)
+    for start in np.argsort(-scores, kind="stable")[:6]:
+        if tried[start]:
+            continue
+        taken: dict[tuple[int, int], int] = {(0, 0): int(start)}
+        owner = {int(start): (0, 0)}
+        queue = deque([(0, 0, right, down)])
+        while queue:
+            column, row, u, v = queue.popleft()
+            here = places[taken[column, row]]
+            for dc, dr in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                there = (column + dc, row + dr)
+                if there in taken:
+                    continue
+                step = dc * u + dr * v
+                distance, index = tree.query(here + step)
+                if distance > NEAR * np.hypot(*step) or int(index) in owner:
+                    continue
+                taken[there], owner[int(index)] = int(index), there
+                moved = (places[index] - here) * (dc + dr)
+                mixed = 0.5 * moved + 0.5 * (u if dc else v)
+                queue.append((*there, mixed if dc else u, v if dc else mixed))
+        members = np.array(list(taken.values()), dtype=np.int64)
+        tried[members] = True
+        if best is None or len(members) > len(best[0]):
+            best = members, np.array(list(taken.keys()), dtype=np.int64)
+    return best if best is not None and len(best[0]) >= 4 else None
