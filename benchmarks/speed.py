@@ -1,6 +1,6 @@
 """How fast the plain install is: calls against the bare network, start-up, memory.
 
-    python benchmarks/speed.py [--bundle B] [--images 1000] [--rounds 3]
+    python benchmarks/speed.py [--bundle B] [--views 4] [--images 1000] [--rounds 3]
 
 Every figure is a ratio or a time measured side by side in this run. `predict` is the whole command,
 files on disk to CSV, less its start-up; the bare forward pass is ONNX Runtime on the same network,
@@ -58,10 +58,11 @@ def shared(bundle: Any, pixels: Any, threads: int) -> Callable[[], object]:
     return work
 
 
-def eager(bundle: Any, pixels: Any, last: bool = False) -> Callable[[], object] | None:
+def eager(bundle: Any, pixels: Any, views: int, last: bool = False) -> Callable[[], object] | None:
     """Give PyTorch's own forward pass of the same architecture, or None without PyTorch.
 
-    In the layout that its loaders give, channels first, or with channels last, which is faster.
+    As many passes as the bundle looks at mirror images. In the layout that its loaders give,
+    channels first, or with channels last, which is faster.
     """
     if importlib.util.find_spec("torch") is None:
         return None
@@ -76,7 +77,9 @@ def eager(bundle: Any, pixels: Any, last: bool = False) -> Callable[[], object] 
             for i in range(0, len(pixels), 32):
                 block = torch.from_numpy(pixels[i : i + 32]).permute(0, 3, 1, 2)
                 order = torch.channels_last if last else torch.contiguous_format
-                body.forward_features(((block.float() - 127) / 128).contiguous(memory_format=order))
+                ready = ((block.float() - 127) / 128).contiguous(memory_format=order)
+                for _ in range(views):
+                    body.forward_features(ready)
 
     return work
 
@@ -124,6 +127,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="blood")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--views", type=int, default=4, help="mirror images in the bundle's graph")
     parser.add_argument("--memory", type=int, default=0, help="files for the memory figure")
     given = parser.parse_args()
     root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
@@ -136,7 +140,8 @@ def main() -> None:
     pixels = np.stack([load(Sample(f), bundle.facts.preprocessing) for f in some[:256]])
     threads = worker_count()
     runs: dict[str, list[float]] = {"bare": [], "dealt": [], "eager": [], "last": [], "predict": []}
-    torch_pass, torch_last = eager(bundle, pixels), eager(bundle, pixels, last=True)
+    torch_pass = eager(bundle, pixels, given.views)
+    torch_last = eager(bundle, pixels, given.views, last=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "calls.csv"
         few, many = some[:16], some

@@ -13,7 +13,7 @@ from cytowell.runs.replay import BLOOD, replay
 
 pytest.importorskip("torch", reason='needs the extra: pip install "cytowell[train]"')
 
-SMALL = Fit(side=96, epochs=1, weights="nothing")
+SMALL = Fit(side=96, epochs=1, weights="nothing", by_image=True)
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def wells_of(photograph: Image.Image, rotate: int = 0) -> Wells:
 def find_plates(pixels: Pixels) -> list[Plate]:
     """Find the plates in pixels (H, W, 3), the fullest first."""
     shorter = min(pixels.shape[:2])
-    radii = RADII[RADII < 0.45 * shorter]
+    radii = RADII[: int(np.searchsorted(RADII, 0.45 * shorter))]
     if not len(radii):
         return []
     edges = edges_of(pixels, float(radii[-1]))
@@ -257,7 +257,10 @@ def well_names(shape: tuple[int, int], rotate: int = 0) -> tuple[npt.NDArray[np.
     if rows > columns and rotate in (0, 180):
         rotate += 90
         where = "upper right" if rotate == 90 else "lower left"
-        said = f"the plate stands upright: A1 is taken as the {where} (--rotate {360 - rotate} else)"
+        said = (
+            f"the plate stands upright: A1 is taken as the {where}; it is turned by {rotate} "
+            f"degrees, or else by {360 - rotate}"
+        )
     elif rows <= columns and rotate in (90, 270):
         rotate -= 90
         said = "the plate lies across, so a quarter turn does not fit it: A1 is taken as the " + (

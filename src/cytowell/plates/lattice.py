@@ -48,7 +48,7 @@ class Lattice:
     def pitch(self) -> float:
         """Usual distance of two neighbours in pixels."""
         here = self.numbers.astype(np.float64)
-        right = self.at(here + [1.0, 0.0]) - self.at(here)
+        right = self.at(here + np.array([1.0, 0.0])) - self.at(here)
         return float(np.median(np.hypot(right[:, 0], right[:, 1])))
 
 
@@ -160,7 +160,7 @@ def _bases(places: FloatArray, scores: FloatArray, radius: float) -> list[tuple[
 def _grow(
     places: FloatArray, scores: FloatArray, basis: tuple[float, float]
 ) -> tuple[IntArray, IntArray] | None:
-    """Number circles outwards from the best one; give members (K,) and (column, row) (K, 2)."""
+    """Give members (K,) and (column, row) (K, 2), counted outwards from the best circle."""
     pitch, angle = basis
     tree = cKDTree(places)
     right = pitch * np.array([np.cos(angle), np.sin(angle)])

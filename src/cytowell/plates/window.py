@@ -1,4 +1,4 @@
-"""From a lattice to a plate: every place is looked at, and the format that explains them is laid on.
+"""From a lattice to a plate: every place is looked at, then the format that explains them is laid.
 
 A format is a window of rows and columns. It gains where it covers wells that are seen, loses where
 it covers none, and loses little where it reaches out of the photograph. So a dark well inside is
@@ -86,12 +86,8 @@ class Plate:
         filled = float((self.scores[inside] > 0.5).mean())
         if filled < FILLED or self.strength < FAINT:
             return False
-        return count >= MANY or (self.strength >= PLAIN and (count >= SOME or bool(inside.all())))
-
-    @property
-    def upright(self) -> bool:
-        """Whether it stands: more rows than columns."""
-        return self.scores.shape[0] > self.scores.shape[1]
+        few = self.strength >= PLAIN and (count >= SOME or bool(inside.all()))
+        return bool(count >= MANY or few)
 
     @property
     def inside(self) -> BoolArray:
@@ -211,7 +207,8 @@ def _looked_at(
     depth = (np.concatenate([here, np.ones((len(here), 1))], axis=1) @ lattice.matrix[2]) > 0
     inside = depth & (centres >= 0).all(axis=1) & (centres <= [width - 1, height - 1]).all(axis=1)
     # Beyond the horizon of a tilted plate its rows crowd together: nothing of it is there.
-    step = lattice.at(here + [0.5, 0.5]) - lattice.at(here - [0.5, 0.5])
+    half = np.array([0.5, 0.5])
+    step = lattice.at(here + half) - lattice.at(here - half)
     inside &= np.hypot(step[:, 0], step[:, 1]) > 0.6 * lattice.pitch
     scores = np.full(len(numbers), np.nan)
     places = centres.copy()
@@ -259,7 +256,8 @@ def _lay(grid: FloatArray) -> tuple[int, tuple[int, int, int, int], bool] | None
             enough = seen_wells >= SEEN * wells
             for row, column in zip(*np.nonzero(enough & (gained > 1.0)), strict=True):
                 place = (int(row), int(column), rows, columns)
-                options.append((float(value[row, column]), float(gained[row, column]), wells, place))
+                worth, won = float(value[row, column]), float(gained[row, column])
+                options.append((worth, won, wells, place))
     if not options:
         return None
     # Of windows that are as good, the one whose first well is seen: numbering begins there.

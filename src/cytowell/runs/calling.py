@@ -79,7 +79,8 @@ def call_in_parts(
     strangers = {file.name for file in folder.iterdir() if _NAME.fullmatch(file.name)}
     most = UNDER_WAY * int(ray.cluster_resources().get("CPU", 1))
     waiting: dict[Any, str] = {}
-    done, lost = Counts(), []
+    done = Counts()
+    lost: list[str] = []
     for name, part in _parts(samples, digest, size):
         strangers.discard(name)
         file = folder / name

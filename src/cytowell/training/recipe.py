@@ -232,8 +232,9 @@ class Finetune:
 
 
 PRESETS: dict[str, Finetune] = {
-    # Within ten minutes on two cores, whatever the data's size.
-    "quick": Finetune(phases=((96, 300), (128, 220), (160, 40)), evaluations=6),
+    # Within ten minutes on two cores, whatever the data's size. It ends at the size that it learns
+    # most at: forty last steps at 160 px took PBC's validation part from 98.2 % to 96.2 %.
+    "quick": Finetune(phases=((96, 300), (128, 320)), evaluations=6),
     # Within ten minutes too; few images are few in a step, so larger ones fit in.
     "standard": Finetune(phases=((96, 300), (160, 260)), small_phases=((96, 250), (192, 300))),
     # Three quarters of an hour on two cores.
