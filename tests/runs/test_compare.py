@@ -12,7 +12,7 @@ import pytest
 
 import cytowell
 from cytowell import registry
-from cytowell.errors import RecipeError, RunError, TooFewImages, UnknownName
+from cytowell.errors import RecipeError, RunError, StorageError, TooFewImages, UnknownName
 from cytowell.images import Preprocessing
 from cytowell.learners.classical import KNOBS
 from cytowell.learners.linear import smote
@@ -365,8 +365,25 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
         assert np.mean(scores[0].argmax(axis=1) == y) > 0.9
 
 
-def test_a_search_is_kept_and_never_asks_the_test_part(plenty: Dataset, tmp_path: Path) -> None:
+def watching(compute: Any, seen: list[cells.Cell]) -> Any:
+    """Give `compute` that notes every cell it is asked for."""
+
+    def watched(dataset: Dataset, cell: cells.Cell, *given: Any, **named: Any) -> Any:
+        seen.append(cell)
+        return compute(dataset, cell, *given, **named)
+
+    return watched
+
+
+def test_a_search_is_kept_and_never_asks_the_test_part(
+    plenty: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     optuna = pytest.importorskip("optuna", reason='needs the extra: pip install "cytowell[tune]"')
+    tune = registry.part("cytowell.runs.tune:tuned").__globals__
+    asked: list[cells.Cell] = []
+    tested: list[cells.Cell] = []
+    for seen, where in ((asked, tune), (tested, vars(engines))):
+        monkeypatch.setitem(where, "compute", watching(where["compute"], seen))
     question = Question(("knn",), tune=3)
     first = cytowell.compare(plenty, tmp_path / "run", question)
     storage = f"sqlite:///{tmp_path / 'run' / 'tune.db'}"
@@ -378,3 +395,30 @@ def test_a_search_is_kept_and_never_asks_the_test_part(plenty: Dataset, tmp_path
     assert first.table["error"].tolist() == again.table["error"].tolist() == [""]
     trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
     assert trials[0].params == {"strength": 5}
+    assert len(asked) == 4
+    judging = {int(i) for cell in tested for i in cell.test}
+    for cell in asked:
+        known = {int(i) for part in (cell.train, cell.validation, cell.test) for i in part}
+        assert not known & judging
+
+
+def test_a_search_that_fails_changes_nothing_and_a_damaged_one_is_said(
+    plenty: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason='needs the extra: pip install "cytowell[tune]"')
+    tune = registry.part("cytowell.runs.tune:tuned").__globals__
+
+    def failing(dataset: Dataset, cell: cells.Cell, **given: Any) -> Any:
+        return cells.failed(dataset, cell, "no memory")
+
+    monkeypatch.setitem(tune, "compute", failing)
+    heard: list[str] = []
+    question = Question(("knn",), tune=2)
+    done = cytowell.compare(plenty, tmp_path / "run", question, Voice(heard.append))
+    assert any("stay as they are" in sentence for sentence in heard)
+    assert done.table["error"].tolist() == [""]
+    (tmp_path / "run" / "tune.db").write_bytes(
+        b"no data base, but long enough to be read as one" * 9
+    )
+    with pytest.raises(StorageError, match=r"tune\.db"):
+        cytowell.compare(plenty, tmp_path / "run", question)

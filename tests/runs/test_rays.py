@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import cytowell
-from cytowell.errors import RecipeError, RunError
+from cytowell.errors import RecipeError, RunError, StorageError
 from cytowell.runs import engines
 from cytowell.runs.calling import call_in_parts
 from cytowell.runs.cells import compute
@@ -41,7 +41,7 @@ def test_a_cluster_answers_as_this_machine_does_though_a_worker_dies(
 ) -> None:
     mark = tmp_path / "died"
 
-    def task(number: int, dataset: Dataset, cell: Any) -> Any:
+    def task(number: int, dataset: Dataset, cell: Any, here: str) -> Any:
         """Compute a cell; the first to come here takes its worker down with it."""
         try:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
@@ -73,6 +73,7 @@ def test_a_long_list_is_called_in_parts_that_a_second_start_completes(
     assert len(files) == 4
     kept = files[0].stat().st_mtime_ns
     files[2].unlink()
+    files[1].write_bytes(b"PAR1 torn")
     again = call_in_parts(listed, "blood", out, size=8)
     assert again == first
     assert sorted(out.iterdir()) == files
@@ -83,6 +84,8 @@ def test_a_long_list_is_called_in_parts_that_a_second_start_completes(
     assert table["label"].fillna("").tolist() == list(local.labels)
     with pytest.raises(RunError, match="another list"):
         call_in_parts(listed[8:], "blood", out, size=8)
+    with pytest.raises(StorageError, match="cannot be written"):
+        call_in_parts(listed, "blood", tmp_path / "torn.jpg", size=8)
 
 
 def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ import cytowell
 from cytowell import registry
 from cytowell.cli.options import DataArgument, GroupOption, QuietOption, SeedOption, SourceOption
 from cytowell.cli.voice import speaking
+
+if TYPE_CHECKING:
+    from cytowell.runs.compare import Comparison
 
 NAME = "compare"
 
@@ -62,7 +65,7 @@ def command(
         bool, typer.Option("--choose", help="Refit and export the cheapest of the best.")
     ] = False,
     tune: Annotated[
-        int, typer.Option(help="Trials of a search for each candidate's settings.")
+        int, typer.Option(min=0, help="Trials of a search for each candidate's settings.")
     ] = 0,
     by_image: Annotated[
         bool, typer.Option("--by-image", help="Split single images though groups exist (leaks).")
@@ -107,18 +110,18 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(w.strip() for w in text.split(",") if w.strip())
 
 
-def show(done: object) -> None:
+def show(done: Comparison) -> None:
     """Print the table's most asked-for columns and the verdict."""
-    table, folder = done.table, done.folder  # type: ignore[attr-defined]
-    shown = table[["learner", "train_accuracy", "test_accuracy", "test_low", "test_high", "error"]]
+    shown = done.table[
+        ["learner", "train_accuracy", "test_accuracy", "test_low", "test_high", "error"]
+    ]
     print(shown.to_string(index=False, float_format=lambda v: f"{v:.3f}"))
-    for sentence in done.words:  # type: ignore[attr-defined]
+    for sentence in done.words:
         print(sentence)
-    run = done.run  # type: ignore[attr-defined]
-    if run is not None:
-        print(done.choice.sentence)  # type: ignore[attr-defined]
-        print(f"Next:   cytowell predict PHOTOS --bundle {run.folder} --out calls.csv")
-    print(f"Report: {folder / 'report.html'}")
+    if done.run is not None and done.choice is not None:
+        print(done.choice.sentence)
+        print(f"Next:   cytowell predict PHOTOS --bundle {done.run.folder} --out calls.csv")
+    print(f"Report: {done.folder / 'report.html'}")
 
 
 def _protocols(

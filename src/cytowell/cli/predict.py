@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
 NAME = "predict"
+
+SYNTHETIC = "This bundle learnt from synthetic images: its calls mean nothing."
 
 
 def command(
@@ -48,6 +51,8 @@ def command(
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
     if engine == "ray":
         _share_out(samples, bundle, out, known, address, quiet)
+        if loaded.facts.synthetic and not quiet:
+            print(SYNTHETIC, file=sys.stderr)
         return
     if engine != "local":
         known_engines = registry.did_you_mean(engine, ["local", "ray"])
@@ -65,7 +70,7 @@ def command(
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
         speaker.said(_summed(done, declined, failed))
         if loaded.facts.synthetic:
-            speaker.said("This bundle learnt from synthetic images: its calls mean nothing.")
+            speaker.said(SYNTHETIC)
 
 
 def _share_out(

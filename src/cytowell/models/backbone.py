@@ -68,6 +68,8 @@ class Backbone(nn.Module):
     """
 
     views = 1
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -88,8 +90,7 @@ class Backbone(nn.Module):
 
     def normalise(self, image: Tensor) -> Tensor:
         """Turn pixels (N, 3, H, W), 0..255 of any type, into the body's input."""
-        scaled: Tensor = (image.float() - self.mean) / self.std  # type: ignore[operator]
-        return scaled
+        return (image.float() - self.mean) / self.std
 
     def maps(self, normalised: Tensor) -> list[Tensor]:
         """Give the tapped maps and the last, each (N, C_i, H_i, W_i), if they are maps at all."""

@@ -30,6 +30,11 @@ class Branches(nn.Module):
         largest = max(b.side for b in branches)
         self.shares = [b.side / largest for b in branches]
 
+    @property
+    def bodies(self) -> list[Backbone]:
+        """The branches as what they are; PyTorch's list knows them as modules only."""
+        return [b for b in self.branches if isinstance(b, Backbone)]
+
     def forward_features(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Give each branch's last map.
 
@@ -37,18 +42,18 @@ class Branches(nn.Module):
         other in proportion.
         """
         maps = []
-        for branch, share in zip(self.branches, self.shares, strict=True):
+        for branch, share in zip(self.bodies, self.shares, strict=True):
             seen = pixels
             if share < 1:
                 side = [round(n * share) for n in pixels.shape[2:]]
                 seen = F.interpolate(pixels, size=side, mode="bilinear", align_corners=False)
-            maps += branch.last_maps(branch.normalise(seen))  # type: ignore[operator]
+            maps += branch.last_maps(branch.normalise(seen))
         return tuple(maps)
 
     def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Give each branch's parameters with their own depth."""
-        for branch in self.branches:
-            yield from branch.depth_groups()  # type: ignore[operator]
+        for branch in self.bodies:
+            yield from branch.depth_groups()
 
 
 def hybrid(name: str, weights: str = "") -> Backbone:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cytowell.errors import RecipeError
+from cytowell.errors import ImageError, RecipeError
 from cytowell.images import open_upright
 from cytowell.plates.eyepiece import find_field
 from cytowell.plates.lattice import lattices
@@ -82,13 +82,14 @@ def find_wells(
     Returns
     -------
     Dataset
-        A sample per well; a photograph without wells stays in it as one sample without a box and
-        its `reason`. Groups are the photographs.
+        A sample per well, with what must be known of its plate as `reason`. A photograph without
+        wells, or that cannot be decoded, stays in it as one sample without a box and its `reason`.
+        Groups are the photographs.
 
     Raises
     ------
-    ImageError
-        If a photograph cannot be decoded.
+    RecipeError
+        If `rotate` is no quarter turn.
     """
     if isinstance(photographs, str | Path):
         photographs = [photographs]
@@ -97,7 +98,10 @@ def find_wells(
     samples: list[Sample] = []
     notes = []
     for path in map(str, photographs):
-        wells = wells_of(open_upright(path), rotate)
+        try:
+            wells = wells_of(open_upright(path), rotate)
+        except ImageError as error:
+            wells = _none(str(error))
         samples += samples_of(path, wells)
         if wells.reason:
             notes.append(f"{path}: {wells.reason}")
@@ -107,13 +111,19 @@ def find_wells(
 def samples_of(path: str, wells: Wells) -> list[Sample]:
     """Give a sample per well of a photograph, or the photograph itself where there is none."""
     if not wells.boxes:
-        return [Sample(path, group=path, extra={"plate": "", "well": "", "reason": wells.reason})]
+        nothing = {"plate": "", "well": "", "confidence": 0.0, "reason": wells.reason}
+        return [Sample(path, group=path, extra=nothing)]
     return [
         Sample(
             path,
             group=path,
             box=box,
-            extra={"plate": plate, "well": name, "confidence": round(float(sure), 3)},
+            extra={
+                "plate": plate,
+                "well": name,
+                "confidence": round(float(sure), 3),
+                "reason": wells.reason,
+            },
         )
         for box, plate, name, sure in zip(
             wells.boxes, wells.plates, wells.names, wells.confidence, strict=True

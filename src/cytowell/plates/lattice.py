@@ -31,7 +31,7 @@ class Lattice:
     ----------
     matrix
         Homography (3, 3) from (column, row) to pixels.
-    places, rows_columns, scores
+    places, numbers, scores
         Circles that belong to it: pixels (K, 2), whole numbers (column, row) (K, 2), scores (K,).
     """
 

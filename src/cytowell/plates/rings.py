@@ -33,7 +33,6 @@ class Edges:
     spectrum: Complex
     wave: Field
     turn: Complex
-    pad: int
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,7 +68,7 @@ def edges_of(pixels: Pixels | Field, largest: float) -> Edges:
     kx = 2 * np.pi * fft.fftfreq(wide)[None, :]
     wave = np.hypot(ky, kx).astype(np.float32)
     turn = np.exp(-2j * np.arctan2(ky, kx)).astype(np.complex64)
-    return Edges(votes, spectrum, wave, turn, pad)
+    return Edges(votes, spectrum, wave, turn)
 
 
 def ring_scores(edges: Edges, radius: float, thickness: float) -> Field:

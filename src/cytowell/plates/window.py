@@ -227,10 +227,18 @@ def _rim(edges: Edges, lattice: Lattice, near: float) -> float:
     """Give the wells' radius in pitches: of several circles around a well, the outer strong one."""
     tried = np.linspace(max(0.2, 0.75 * near), min(WIDEST, 1.35 * near), 28)
     centres = lattice.numbers.astype(np.float64)
-    found = np.array([np.nanmedian(_agreement(edges, _rims(lattice, centres, r))) for r in tried])
+    found = np.array([_middle(_agreement(edges, _rims(lattice, centres, r))) for r in tried])
+    if not np.isfinite(found).all():
+        return near
     left, right = np.append(-np.inf, found[:-1]), np.append(found[1:], -np.inf)
     tops = np.flatnonzero((found >= left) & (found >= right) & (found >= OUTER * found.max()))
     return float(tried[int(tops[-1])])
+
+
+def _middle(scores: FloatArray) -> float:
+    """Give the median of what is known, NaN if nothing is."""
+    known = scores[np.isfinite(scores)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 def _lay(grid: FloatArray) -> tuple[int, tuple[int, int, int, int], bool] | None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from pyarrow import parquet
+
 import cytowell
 from cytowell import registry
 from cytowell.errors import RunError
 from cytowell.runs.engines import RETRIES
 from cytowell.runtime.calls import writer
+from cytowell.storage import explaining
 from cytowell.types import Sample
 
 PART = 2048
@@ -54,8 +59,9 @@ def call_in_parts(
 ) -> Counts:
     """Call photographs as tasks of Ray, a Parquet file for each part, in the list's order.
 
-    A part's name holds a hash of its photographs and of the bundle, so a part that is there is
-    done, and a part of another list is never taken for one of this.
+    A part's name holds a hash of its photographs' names and columns and of the bundle, so a part
+    that is there is done, and a part of another list is never taken for one of this. One that
+    cannot be read is called again.
 
     Parameters
     ----------
@@ -71,12 +77,16 @@ def call_in_parts(
     RunError
         If a part was lost more often than it is tried again, or the folder holds parts of another
         list or bundle.
+    StorageError
+        If the folder cannot be written.
     """
     ray: Any = registry.part("cytowell.runs.rays:connected")(address)
     task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES)
     digest = cytowell.load(bundle).digest
-    folder.mkdir(parents=True, exist_ok=True)
+    with explaining(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     strangers = {file.name for file in folder.iterdir() if _NAME.fullmatch(file.name)}
+    here = str(Path.cwd())
     most = UNDER_WAY * int(ray.cluster_resources().get("CPU", 1))
     waiting: dict[Any, str] = {}
     done = Counts()
@@ -84,14 +94,15 @@ def call_in_parts(
     for name, part in _parts(samples, digest, size):
         strangers.discard(name)
         file = folder / name
-        if file.exists():
-            done += _counted(file)
+        counted = _counted(file) if file.exists() else None
+        if counted is not None:
+            done += counted
             ticked(done.photographs, 0, "calling")
             continue
         while len(waiting) >= most:
             done += _one_back(ray, waiting, lost)
             ticked(done.photographs, 0, "calling")
-        waiting[task.remote(part, bundle, str(file.resolve()), known)] = name
+        waiting[task.remote(part, bundle, str(file.resolve()), known, here)] = name
     while waiting:
         done += _one_back(ray, waiting, lost)
         ticked(done.photographs, 0, "calling")
@@ -117,7 +128,7 @@ def _parts(
         part = tuple(itertools.islice(source, size))
         if not part:
             return
-        said = "\n".join(f"{s.path}|{s.label}|{s.box}|{dict(s.extra)}" for s in part)
+        said = "\n".join(map(repr, part))
         mark = hashlib.sha256(f"{digest}\n{said}".encode(errors="surrogateescape")).hexdigest()
         yield f"part-{number:05d}-{mark[:12]}.parquet", part
 
@@ -129,13 +140,18 @@ def _one_back(ray: Any, waiting: dict[Any, str], lost: list[str]) -> Counts:
     try:
         counts: Counts = ray.get(ready[0])
     except ray.exceptions.RayError as error:
-        lost.append(f"{name}: {str(error).splitlines()[0]}")
+        # What went wrong in a task is its cause; the error itself begins with where it ran.
+        reason = str(getattr(error, "cause", None) or error)
+        lost.append(f"{name}: {reason.splitlines()[0] if reason else type(error).__name__}")
         return Counts()
     return counts
 
 
-def _call(part: tuple[Sample, ...], bundle: str, file: str, known: frozenset[str]) -> Counts:
-    """Call one part where the cluster wants it, and leave its file."""
+def _call(
+    part: tuple[Sample, ...], bundle: str, file: str, known: frozenset[str], here: str
+) -> Counts:
+    """Call one part where the cluster wants it, and leave its file; paths are as from `here`."""
+    os.chdir(here)
     counts = Counts()
     with writer(Path(file), known) as write:
         for calls in _loaded(bundle).stream(part, 1):
@@ -151,9 +167,12 @@ def _loaded(bundle: str) -> Any:
     return cytowell.load(bundle)
 
 
-def _counted(file: Path) -> Counts:
-    """Count a finished part from its file."""
-    table = registry.part("pyarrow.parquet:read_table")(file, columns=["decided", "error"])
+def _counted(file: Path) -> Counts | None:
+    """Count a finished part from its file, None if that is damaged."""
+    try:
+        table = parquet.read_table(file, columns=["decided", "error"])
+    except (pa.ArrowException, OSError):
+        return None
     errors = [bool(e) for e in table["error"].to_pylist()]
     declined = sum(1 for d in table["decided"].to_pylist() if not d)
     return Counts(len(errors), declined - sum(errors), sum(errors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,13 @@ def _ray(
     task = ray.remote(_unfoldered)
     shared: dict[int, Any] = {}
     waiting = {}
+    here = str(Path.cwd())
     for number, dataset, cell, _ in work:
         if id(dataset) not in shared:
             shared[id(dataset)] = ray.put(dataset)
         gpus = 1 if cell.candidate.network and _has_gpu(ray) else 0
         demand = task.options(max_retries=RETRIES, num_cpus=1, num_gpus=gpus)
-        waiting[demand.remote(number, shared[id(dataset)], cell)] = number
+        waiting[demand.remote(number, shared[id(dataset)], cell, here)] = number
     while waiting:
         ready, _ = ray.wait([*waiting], num_returns=1)
         number = waiting.pop(ready[0])
@@ -79,8 +81,9 @@ def _ray(
             yield number, failed(dataset, cell, f"Lost by Ray: {str(error).splitlines()[0]}")
 
 
-def _unfoldered(number: int, dataset: Dataset, cell: Cell) -> tuple[int, Answer]:
-    """Compute in a temporary folder of the machine that was chosen."""
+def _unfoldered(number: int, dataset: Dataset, cell: Cell, here: str) -> tuple[int, Answer]:
+    """Compute in a temporary folder of the machine that was chosen; paths are as from `here`."""
+    os.chdir(here)
     return number, compute(dataset, cell)
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from sqlalchemy.exc import SQLAlchemyError
 
+from cytowell.errors import StorageError
 from cytowell.learners.classical import KNOBS
 from cytowell.learners.contract import Curve
 from cytowell.runs.candidates import Candidate, Fit
 from cytowell.runs.cells import Cell, compute
 from cytowell.runs.protocols import Division
+from cytowell.runs.run import Voice
 from cytowell.types import Dataset
 
 STRETCH = ("scale", "brightness", "contrast", "saturation", "stain")
@@ -33,7 +36,7 @@ def tuned(
     fit: Fit,
     trials: int,
     folder: Path,
-    voice: Any,
+    voice: Voice,
 ) -> Candidate:
     """Give the candidate with the settings that did best on the division's validation part.
 
@@ -44,13 +47,10 @@ def tuned(
     if not candidate.network and candidate.recipe.learner not in KNOBS:
         return candidate
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        study_name=f"{candidate.name}, seed {division.seed}, {fit}, {dataset.digest()[:12]}",
-        storage=f"sqlite:///{folder / 'tune.db'}",
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=fit.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
+    study = _study(
+        f"{candidate.name}, seed {division.seed}, {fit}, {dataset.digest()[:12]}",
+        folder / "tune.db",
+        fit.seed,
     )
     if not study.trials:
         study.enqueue_trial(_as_it_is(candidate))
@@ -70,12 +70,33 @@ def tuned(
     for number in range(len(known), trials):
         voice.ticked(number, trials, f"tuning {candidate.name}")
         study.optimize(ask, n_trials=1)
+    if not any(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials):
+        voice.said(f"{candidate.name}: no trial came to an end, so its settings stay as they are")
+        return candidate
     best = study.best_trial
     voice.said(
         f"{candidate.name}: the best of {trials} trials was right on {best.value:.1%} of the "
         f"validation images with {best.params}"
     )
     return _turned(candidate, optuna.trial.FixedTrial(best.params))
+
+
+def _study(name: str, file: Path, seed: int) -> Any:
+    """Open a search, or begin it."""
+    try:
+        return optuna.create_study(
+            study_name=name,
+            storage=f"sqlite:///{file}",
+            load_if_exists=True,
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
+        )
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        raise StorageError(
+            f"{file} does not hold a search ({str(error).splitlines()[0]}).",
+            "Remove it: the trials are then run again.",
+        ) from error
 
 
 def _reporter(trial: Any) -> Any:
