@@ -24,7 +24,7 @@ from cytowell.images import worker_count
 from cytowell.learners.frozen import open_backbones
 from cytowell.runs.recipe import from_flags
 from cytowell.runs.run import Voice
-from cytowell.sources.folders import walk
+from cytowell.sources.walk import walk
 
 UNTOLD = ("NEUTROPHIL", "IG")
 """Prefixes that name the mixture, not the sub-class."""

@@ -26,7 +26,7 @@ import numpy as np
 import cytowell
 from cytowell.images import load, worker_count
 from cytowell.runtime.pipeline import BATCH
-from cytowell.sources.folders import walk
+from cytowell.sources.walk import walk
 from cytowell.types import Sample
 
 

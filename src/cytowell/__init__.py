@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cytowell.runs.run import check, train
     from cytowell.runtime.bundle import Bundle, load
     from cytowell.sources import read
+    from cytowell.sources.convert import convert
     from cytowell.sources.fetch import fetch
     from cytowell.sources.samples import write_samples
     from cytowell.splits import split
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "read": "cytowell.sources:read",
+    "convert": "cytowell.sources.convert:convert",
     "fetch": "cytowell.sources.fetch:fetch",
     "write_samples": "cytowell.sources.samples:write_samples",
     "find_wells": "cytowell.plates.grid:find_wells",
@@ -52,6 +54,7 @@ __all__ = [
     "Split",
     "check",
     "compare",
+    "convert",
     "evaluate",
     "fetch",
     "find_wells",

@@ -5,7 +5,8 @@ CytowellError
 │   ├── EmptyDataset      nothing to read
 │   ├── TooFewImages      one class, or a class with too few images
 │   ├── AmbiguousLabels   two labels that differ by case or space
-│   └── BadTable          a table without the columns, or with predictions for labels
+│   ├── BadTable          a table without the columns, or with predictions for labels
+│   └── BadAnnotation     boxes that cannot be read, or do not fit their photograph
 ├── ImageError            one photograph cannot be decoded
 │   ├── ImageTooLarge     its header announces more pixels than are decoded
 │   └── MissingDecoder    a format that needs an extra
@@ -66,6 +67,10 @@ class AmbiguousLabels(DatasetError):
 
 class BadTable(DatasetError):
     """A table without the columns that are needed, or with predictions in place of labels."""
+
+
+class BadAnnotation(DatasetError):
+    """Boxes that cannot be read, or do not fit the photograph that they are told of."""
 
 
 class ImageError(CytowellError):

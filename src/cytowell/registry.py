@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -22,9 +23,13 @@ TABLE: dict[str, dict[str, str]] = {
         "folders": "cytowell.sources.folders:read",
         "table": "cytowell.sources.table:read",
         "npz": "cytowell.sources.npz:read",
+        "yolo": "cytowell.sources.yolo:read",
+        "coco": "cytowell.sources.coco:read",
+        "voc": "cytowell.sources.voc:read",
     },
     "checks": {
         "files": "cytowell.checks.files:check",
+        "boxes": "cytowell.checks.boxes:check",
         "duplicates": "cytowell.checks.duplicates:check",
         "leakage": "cytowell.checks.leakage:check",
         "labels": "cytowell.checks.labels:check",
@@ -97,6 +102,11 @@ def did_you_mean(wanted: str, known: list[str]) -> str:
     close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Known: {', '.join(sorted(known))}."
+
+
+def unknown(kind: str, name: str, known: Sequence[str]) -> UnknownName:
+    """Make the error for a name that is not among those that are known."""
+    return UnknownName(f"There is no {kind} {name!r}.", did_you_mean(name, list(known)))
 
 
 def load(kind: str, name: str) -> Any:

@@ -6,6 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from cytowell.evaluation.calibration import (
+    Expected,
     expected_calibration_error,
     fit_temperature,
     fit_threshold,
@@ -110,3 +111,14 @@ def test_reliability_of_nothing() -> None:
     table = reliability(np.zeros(0), np.zeros(0, dtype=np.bool_))
     assert [row["n"] for row in table] == [0] * 15
     assert expected_calibration_error(table) is None
+
+
+def test_what_is_expected_counts_where_few_images_speak() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (4000, 4))
+    truth = np.array([rng.choice(4, p=p) for p in softmax(logits / 0.8, axis=1)])
+    known = Expected(0.5, 0.25)
+    few, many = (fit_temperature(logits[:n], truth[:n], known) for n in (4, 4000))
+    assert few == pytest.approx(0.5, abs=0.12)
+    assert many == pytest.approx(0.8, abs=0.05)
+    assert fit_temperature(logits[:1], truth[:1], known) == 0.5

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from PIL import Image, ImageDraw
 
 import cytowell
 from cytowell.errors import RecipeError
+from cytowell.images import upright_size
 from cytowell.plates import wells_of
 from cytowell.plates.grid import well_names
 from cytowell.plates.window import FORMATS
 from cytowell.sources.samples_plates import Scene, draw_plate
 from cytowell.types import Box
+
+Runner = Callable[..., Any]
 
 
 def overlap(a: Box, b: Box | None) -> float:
@@ -168,13 +172,13 @@ def test_a_photograph_without_wells_stays_with_its_reason(tmp_path: Path) -> Non
     found = cytowell.find_wells(tmp_path / "grey.png")
     assert len(found) == 1
     assert found.samples[0].box is None
-    assert found.samples[0].extra["reason"]
+    assert found.samples[0].nothing
     assert found.notes
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8torn")
     both = cytowell.find_wells([tmp_path / "torn.jpg", tmp_path / "grey.png", tmp_path / "no.jpg"])
     assert [Path(p).name for p in both.paths] == ["torn.jpg", "grey.png", "no.jpg"]
-    assert "torn.jpg" in both.samples[0].extra["reason"]
-    assert "no.jpg" in both.samples[2].extra["reason"]
+    assert "torn.jpg" in both.samples[0].nothing
+    assert "no.jpg" in both.samples[2].nothing
 
 
 def test_a1_goes_where_the_plate_is_turned_to() -> None:
@@ -189,3 +193,40 @@ def test_a1_goes_where_the_plate_is_turned_to() -> None:
     assert "across" in well_names((2, 3), 90)[1]
     with pytest.raises(RecipeError, match="45"):
         wells_of(Image.new("RGB", (99, 99)), 45)
+
+
+def test_the_command_lists_and_draws_what_it_finds(tmp_path: Path, cli: Runner) -> None:
+    photographs = tmp_path / "in"
+    photographs.mkdir()
+    draw_plate(*scene(24, 0))[0].save(photographs / "a.jpg", exif=b"Exif\0\0")
+    Image.new("RGB", (300, 200)).save(photographs / "b.png")
+    (photographs / "c.jpg").write_bytes(b"")
+    out, seen = tmp_path / "wells.csv", tmp_path / "seen"
+    said = cli("wells", str(photographs), "--out", str(out), "--overlay", str(seen))
+    assert said.status == 0
+    assert "24 wells" in said.err
+    with out.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert list(rows[0]) == [
+        *("photo", "plate", "well", "x", "y", "width", "height", "confidence", "reason")
+    ]
+    assert [r["well"] for r in rows[:24:6]] == ["A1", "B1", "C1", "D1"]
+    assert rows[24]["well"] == rows[25]["well"] == ""
+    assert "no lattice" in rows[24]["reason"]
+    assert "0 bytes" in rows[25]["reason"]
+    assert [f.name for f in seen.iterdir()] == ["a.jpg"]
+    turned = cli("wells", str(photographs / "a.jpg"), "--rotate", "180")
+    assert turned.out.splitlines()[1].split(",")[2] == "D6"
+    assert cli("wells", str(photographs / "a.jpg"), "--rotate", "45").status == 2
+    assert cli("wells", str(photographs / "a.jpg"), "--out", str(tmp_path / "x.txt")).status == 2
+
+
+def test_boxes_stay_inside_the_photograph(data: Path) -> None:
+    for photograph, _ in real_plates(data):
+        wide, tall = upright_size(str(photograph))
+        for s in cytowell.find_wells(photograph).samples:
+            assert s.box is not None
+            assert s.box.x >= 0
+            assert s.box.y >= 0
+            assert s.box.x + s.box.width <= wide + 1e-6
+            assert s.box.y + s.box.height <= tall + 1e-6

@@ -141,7 +141,7 @@ def _example(dataset: Dataset, what: str, torn: dict[str, list[int]]) -> str:
     if what == "groups":
         return shown(sorted(torn))
     first = torn[min(torn, key=lambda name: torn[name][0])]
-    return shown([dataset.paths[i] for i in first])
+    return shown(list(dict.fromkeys(dataset.paths[i] for i in first)))
 
 
 def side_of(split: str | None) -> str:

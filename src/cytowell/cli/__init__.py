@@ -14,6 +14,8 @@ from cytowell.cli import (
     board,
     check,
     compare,
+    convert,
+    crop,
     evaluate,
     export,
     fetch,
@@ -23,6 +25,7 @@ from cytowell.cli import (
     replay,
     samples,
     train,
+    wells,
 )
 from cytowell.cli.voice import complain
 from cytowell.errors import CytowellError, StorageError
@@ -40,7 +43,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, train, evaluate, predict, compare, replay, inspect, export, list_, board
+    samples, fetch, check, convert, train, evaluate, wells, crop, predict, compare, replay,
+    inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

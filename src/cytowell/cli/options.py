@@ -38,3 +38,24 @@ WindowOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 SeedOption = Annotated[int, typer.Option(help="Of every random choice.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FindOption = Annotated[
+    str, typer.Option(help="What is looked for in each photograph: none, wells or cells.")
+]
+RotateOption = Annotated[
+    int,
+    typer.Option(
+        help="Degrees by which plates are turned clockwise: A1 is upper left at 0, upper right at "
+        "90, lower right at 180, lower left at 270."
+    ),
+]
+MarginOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Taken in around a box, as a share of its longer side; as the bundle has it without.",
+        show_default=False,
+    ),
+]
+SquareOption = Annotated[bool, typer.Option("--square", help="Widen boxes to squares.")]
+RoundOption = Annotated[
+    bool, typer.Option("--round", help="Paint black what lies outside the ellipse in a box.")
+]

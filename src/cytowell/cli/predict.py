@@ -11,7 +11,14 @@ import typer
 
 import cytowell
 from cytowell import registry
-from cytowell.cli.options import QuietOption
+from cytowell.cli.options import (
+    FindOption,
+    MarginOption,
+    QuietOption,
+    RotateOption,
+    RoundOption,
+    SquareOption,
+)
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
@@ -37,6 +44,17 @@ def command(
             show_default=False,
         ),
     ] = "",
+    find: FindOption = "none",
+    rotate: RotateOption = 0,
+    margin: MarginOption = None,
+    square: SquareOption = False,
+    round_: RoundOption = False,
+    overlay: Annotated[
+        str,
+        typer.Option(
+            help="Folder for copies of the photographs with calls drawn on.", show_default=False
+        ),
+    ] = "",
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per processor.", show_default=False)
     ] = None,
@@ -46,10 +64,19 @@ def command(
     address: Annotated[str, typer.Option(help="Of a Ray cluster.", show_default=False)] = "",
     quiet: QuietOption = False,
 ) -> None:
-    """Call photographs: a row each, in order; a bad file is a row with its error."""
-    loaded = cytowell.load(bundle)
+    """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
+    loaded = cytowell.load(bundle).cutting(margin, square or None, round_ or None)
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate)
+    if looks is not None:
+        samples = registry.part("cytowell.runtime.finding:objects")(samples, looks)
+        known, total = known | {"group", "box"}, None
     if engine == "ray":
+        if looks is not None or overlay:
+            raise RecipeError(
+                "On a cluster photographs are called whole.",
+                "Cut them out first (cytowell crop), or leave --engine away.",
+            )
         _share_out(samples, bundle, out, known, address, quiet)
         if loaded.facts.synthetic and not quiet:
             print(SYNTHETIC, file=sys.stderr)
@@ -58,17 +85,25 @@ def command(
         known_engines = registry.did_you_mean(engine, ["local", "ray"])
         raise UnknownName(f"There is no engine {engine!r}.", known_engines)
     opened = registry.part("cytowell.runtime.calls:writer")(Path(out) if out else None, known)
-    done = failed = declined = 0
+    drawn = registry.part("cytowell.runtime.overlays:Overlays")(Path(overlay)) if overlay else None
+    done = failed = declined = empty = 0
     with speaking(quiet) as speaker, opened as write:
         for calls in loaded.stream(samples, workers):
             write(calls)
+            if drawn is not None:
+                drawn(calls)
             bad = sum(1 for e in calls.errors if e)
-            done, failed = done + len(calls), failed + bad
-            declined += int((~calls.decided).sum()) - bad
+            bare = sum(1 for s in calls.samples if s.nothing)
+            done, failed, empty = done + len(calls) - bare, failed + bad, empty + bare
+            declined += int((~calls.decided).sum()) - bad - bare
             speaker.ticked(done, total or 0, "calling")
-        if not done:
+        if drawn is not None:
+            drawn.flush()
+        if not done and not empty:
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
         speaker.said(_summed(done, declined, failed))
+        if empty:
+            speaker.said(f"{empty} photographs have nothing in them: their rows say why.")
         if loaded.facts.synthetic:
             speaker.said(SYNTHETIC)
 

@@ -84,7 +84,7 @@ def command(
             {k: v for k, v in settings.items() if v is not None},
         )
         # A reading that cannot hold is refused before anything is written.
-        registry.part("cytowell.images:Preprocessing")(channels=made.channels, window=made.window)
+        _ = made.reading
         if sentence:
             speaker.said(sentence)
         dataset = cytowell.read(data, source or None, made.group_pattern)

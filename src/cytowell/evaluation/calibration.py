@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,33 @@ TEMPERATURES = (0.05, 20.0)
 """Between these the temperature is looked for."""
 
 
-def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a temperature before any image is held back; log T is normal.
+
+    Attributes
+    ----------
+    temperature
+        The likeliest one.
+    doubt
+        Standard deviation of log T. At 1 it is worth about one image.
+    """
+
+    temperature: float = 1.0
+    doubt: float = 1.0
+
+
+UNKNOWN = Expected()
+"""Next to nothing is known: as likely above 1 as below."""
+
+
+def fit_temperature(logits: FloatArray, labels: IntArray, expected: Expected = UNKNOWN) -> float:
     """Find the one number that logits are divided by before the softmax.
 
     Minimises the log-loss over log T (Guo et al. 2017, arXiv 1706.04599, section 4.2) within
-    `TEMPERATURES`, with a weak normal prior on log T (mean 0, variance 1, worth about one image).
-    The prior vanishes beside hundreds of images. It matters in a tiny validation part where every
-    call is right: there the log-loss alone would drive T to its bound and call everything certain.
+    `TEMPERATURES`, with a normal prior on log T. The prior vanishes beside hundreds of images. It
+    matters in a tiny validation part where every call is right: there the log-loss alone would
+    drive T to its bound and call everything certain.
 
     Parameters
     ----------
@@ -31,21 +52,24 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         Of images that were not learnt from; shape (N, C).
     labels
         Class indices; rows with -1 are left out.
+    expected
+        The prior: what this way of learning is known to need.
 
     Returns
     -------
     float
-        T > 0; 1.0 with fewer than two labelled rows.
+        T > 0; the expected one with fewer than two labelled rows.
     """
     known = (labels >= 0) & np.isfinite(logits).all(axis=1)
     X, y = np.asarray(logits, dtype=np.float64)[known], labels[known]
     if len(y) < 2:
-        return 1.0
+        return expected.temperature
     rows = np.arange(len(y))
+    middle = np.log(expected.temperature)
 
     def loss(log_t: float) -> float:
         chosen = log_softmax(X / np.exp(log_t), axis=1)[rows, y]
-        return float(-chosen.sum() + 0.5 * log_t**2)
+        return float(-chosen.sum() + 0.5 * ((log_t - middle) / expected.doubt) ** 2)
 
     found = minimize_scalar(
         loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6}

@@ -7,18 +7,21 @@ that nobody can do it differently.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images.arrays import npz_member
 from cytowell.images.decode import open_upright
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
 from cytowell.images.record import INTERPOLATION, Preprocessing
+from cytowell.images.sizes import orientation_of, upright_size
 from cytowell.types import Box, Pixels, Sample
 
 __all__ = [
@@ -28,11 +31,15 @@ __all__ = [
     "SQUASHED",
     "SUFFIXES",
     "Preprocessing",
+    "cut_out",
     "load",
     "load_many",
     "npz_member",
     "open_upright",
+    "orientation_of",
+    "photograph_of",
     "prepare",
+    "upright_size",
     "worker_count",
 ]
 
@@ -49,7 +56,9 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
         uint8, shape (size, size, 3).
     """
     size, how = record.size, INTERPOLATION[record.interpolation]
-    image = image.crop(_region(image.size, record.crop, box))
+    if box is not None:
+        image = cut_out(image, record, box)
+    image = image.crop(_centre(image.size, record.crop))
     longer = max(image.size)
     if longer / min(image.size) <= SQUASHED:
         return np.asarray(image.resize((size, size), how), dtype=np.uint8)
@@ -67,34 +76,87 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
     return square
 
 
-def _region(size: tuple[int, int], crop: float, box: Box | None) -> tuple[int, int, int, int]:
+def cut_out(photograph: Image.Image, record: Preprocessing, box: Box) -> Image.Image:
+    """Cut a box out of an upright photograph, at its own resolution, as the record says.
+
+    Raises
+    ------
+    ImageError
+        If it lies outside.
+    """
+    width, height = photograph.size
+    left, top = max(round(box.x), 0), max(round(box.y), 0)
+    right, bottom = min(round(box.x + box.width), width), min(round(box.y + box.height), height)
+    if right <= left or bottom <= top:
+        raise ImageError(
+            f"The box {box} lies outside the image of {width} x {height} pixels.",
+            "Boxes are in pixels of the upright photograph.",
+        )
+    wide, tall = right - left, bottom - top
+    more = round(record.margin * max(wide, tall))
+    if record.square:
+        wide, tall = max(wide, tall), max(wide, tall)
+    left, right = _widened(left, right, wide + 2 * more, width)
+    top, bottom = _widened(top, bottom, tall + 2 * more, height)
+    part = photograph.crop((left, top, right, bottom))
+    if not record.round:
+        return part
+    mask = Image.new("L", part.size, 0)
+    ImageDraw.Draw(mask).ellipse((0, 0, part.width - 1, part.height - 1), fill=255)
+    return Image.composite(part, Image.new("RGB", part.size), mask)
+
+
+def _widened(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
+    """Give a stretch of this length about the same middle, moved or cut to lie in 0..limit."""
+    length = min(length, limit)
+    start = (low + high - length + 1) // 2
+    start = min(max(start, 0), limit - length)
+    return start, start + length
+
+
+def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
     """Give left, top, right, bottom in whole pixels: what any runtime can cut exactly."""
-    left, top, right, bottom = 0, 0, size[0], size[1]
-    if box is not None:
-        left, top = max(round(box.x), 0), max(round(box.y), 0)
-        right = min(round(box.x + box.width), right)
-        bottom = min(round(box.y + box.height), bottom)
-        if right <= left or bottom <= top:
-            raise ImageError(
-                f"The box {box} lies outside the image of {size[0]} x {size[1]} pixels.",
-                "Boxes are in pixels of the upright photograph.",
-            )
-    if crop < 1.0:
-        side = max(1, round(crop * min(right - left, bottom - top)))
-        left, top = left + (right - left - side) // 2, top + (bottom - top - side) // 2
-        right, bottom = left + side, top + side
-    return left, top, right, bottom
+    if crop >= 1.0:
+        return 0, 0, size[0], size[1]
+    side = max(1, round(crop * min(size)))
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    return left, top, left + side, top + side
 
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
     """Read one sample as the network's input: uint8, shape (size, size, 3)."""
-    # A box is in pixels of the whole photograph, so a reduced decode would misplace it.
-    full = record if sample.box is None or record.jpeg_scale == 1 else _full_scale(record)
-    return prepare(open_upright(sample.path, full), record, sample.box)
+    if sample.box is None:
+        return prepare(open_upright(sample.path, record), record)
+    return prepare(photograph_of(sample.path, record), record, sample.box)
 
 
-def _full_scale(record: Preprocessing) -> Preprocessing:
-    return Preprocessing(**(asdict(record) | {"jpeg_scale": 1}))
+class _Last(threading.local):
+    """The photograph that this thread has last cut a box from: the next box is in it too."""
+
+    key: tuple[object, ...] = ()
+    image: Image.Image | None = None
+
+
+_LAST = _Last()
+
+
+def photograph_of(path: str, record: Preprocessing) -> Image.Image:
+    """Decode the whole photograph that boxes lie in; box after box of one it is decoded once.
+
+    Boxes are in pixels of the whole photograph, so it is never decoded at a reduced scale. Not to
+    be changed by whoever asks for it.
+    """
+    try:
+        stat = Path(path.split("::")[0]).stat()
+        stamp: tuple[object, ...] = (stat.st_size, stat.st_mtime_ns)
+    except (OSError, ValueError):
+        stamp = ()
+    key = (path, record.channels, record.window, *stamp)
+    if _LAST.image is None or _LAST.key != key:
+        _LAST.image = None  # two photographs of 80 megapixels need not be held at once
+        _LAST.image = open_upright(path, replace(record, jpeg_scale=1))
+        _LAST.key = key
+    return _LAST.image
 
 
 def worker_count() -> int:

@@ -37,6 +37,13 @@ class Preprocessing:
     window
         Lowest and highest intensity of 16-bit images, mapped to 0 and 255; None takes the whole
         range of the data type. Never an image's own maximum: brightness would lose its meaning.
+    margin
+        What is taken in around a box, as a share of its longer side, on every side.
+    square
+        Whether the shorter side of a box is widened to the longer one, as far as the photograph
+        reaches.
+    round
+        Whether what lies outside the ellipse in a box is painted black: the corners between wells.
     """
 
     size: int = 224
@@ -45,12 +52,17 @@ class Preprocessing:
     jpeg_scale: int = 1
     channels: tuple[int, ...] | None = None
     window: tuple[float, float] | None = None
+    margin: float = 0.0
+    square: bool = False
+    round: bool = False
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
             raise RecipeError(f"size = {self.size} is no image side.", "Use 8 to 4096 pixels.")
         if not 0.1 <= self.crop <= 1.0:
             raise RecipeError(f"crop = {self.crop} is no share.", "Use 0.1 to 1.0.")
+        if not 0.0 <= self.margin <= 2.0:
+            raise RecipeError(f"margin = {self.margin} is no share.", "Use 0 to 2.")
         if self.interpolation not in INTERPOLATION:
             raise RecipeError(
                 f"interpolation = {self.interpolation!r} is not known.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cytowell.evaluation.calibration import UNKNOWN, Expected
 from cytowell.images import Preprocessing
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -103,6 +104,8 @@ class Makings:
         The bytes of the backbone's ONNX file.
     balance
         How the head is to be refitted on the final features (`smote`), "" if it stands.
+    expected
+        What is known of the temperature before any image is held back.
     logits, rows
         Out-of-fold logits of the samples at `rows`, where nothing was held back for good.
     """
@@ -118,5 +121,6 @@ class Makings:
     curve: tuple[Curve, ...] = ()
     remarks: tuple[str, ...] = ()
     balance: str = ""
+    expected: Expected = UNKNOWN
     logits: FloatArray | None = None
     rows: IntArray | None = None

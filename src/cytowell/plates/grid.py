@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cytowell.errors import ImageError, RecipeError
-from cytowell.images import open_upright
+from cytowell.images import Preprocessing, open_upright, upright_size
 from cytowell.plates.eyepiece import find_field
 from cytowell.plates.lattice import lattices
 from cytowell.plates.rings import edges_of, peaks, ring_scores
@@ -82,9 +82,9 @@ def find_wells(
     Returns
     -------
     Dataset
-        A sample per well, with what must be known of its plate as `reason`. A photograph without
-        wells, or that cannot be decoded, stays in it as one sample without a box and its `reason`.
-        Groups are the photographs.
+        A sample per well, with what must be known of its plate as `note`. A photograph without
+        wells, or that cannot be decoded, stays in it as one sample with `nothing` to be called and
+        why. Groups are the photographs.
 
     Raises
     ------
@@ -98,21 +98,41 @@ def find_wells(
     samples: list[Sample] = []
     notes = []
     for path in map(str, photographs):
-        try:
-            wells = wells_of(open_upright(path), rotate)
-        except ImageError as error:
-            wells = _none(str(error))
+        wells = wells_or_why(path, rotate)
         samples += samples_of(path, wells)
         if wells.reason:
             notes.append(f"{path}: {wells.reason}")
     return Dataset(tuple(samples), (), notes=tuple(notes))
 
 
+def wells_in(path: str, rotate: int = 0) -> Wells:
+    """Find the wells of a file.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be decoded.
+    RecipeError
+        If `rotate` is no quarter turn.
+    """
+    size = upright_size(path)
+    # A JPEG is decoded no finer than it is looked at: most of the time goes there else.
+    scale = next((s for s in (8, 4, 2) if max(size) >= s * SIDE), 1)
+    return wells_of(open_upright(path, Preprocessing(jpeg_scale=scale)), rotate, size)
+
+
+def wells_or_why(path: str, rotate: int = 0) -> Wells:
+    """Find the wells of a file; one that cannot be decoded has none, and its reason."""
+    try:
+        return wells_in(path, rotate)
+    except ImageError as error:
+        return _none(str(error))
+
+
 def samples_of(path: str, wells: Wells) -> list[Sample]:
     """Give a sample per well of a photograph, or the photograph itself where there is none."""
     if not wells.boxes:
-        nothing = {"plate": "", "well": "", "confidence": 0.0, "reason": wells.reason}
-        return [Sample(path, group=path, extra=nothing)]
+        return [Sample(path, group=path, nothing=wells.reason)]
     return [
         Sample(
             path,
@@ -122,7 +142,7 @@ def samples_of(path: str, wells: Wells) -> list[Sample]:
                 "plate": plate,
                 "well": name,
                 "confidence": round(float(sure), 3),
-                "reason": wells.reason,
+                "note": wells.reason,
             },
         )
         for box, plate, name, sure in zip(
@@ -131,8 +151,15 @@ def samples_of(path: str, wells: Wells) -> list[Sample]:
     ]
 
 
-def wells_of(photograph: Image.Image, rotate: int = 0) -> Wells:
+def wells_of(
+    photograph: Image.Image, rotate: int = 0, whole: tuple[int, int] | None = None
+) -> Wells:
     """Find the wells of one upright photograph.
+
+    Parameters
+    ----------
+    whole
+        Width and height that boxes are wanted for, if `photograph` is a smaller copy.
 
     Raises
     ------
@@ -144,14 +171,16 @@ def wells_of(photograph: Image.Image, rotate: int = 0) -> Wells:
     scale = max(1.0, max(photograph.size) / SIDE)
     size = (max(1, round(photograph.width / scale)), max(1, round(photograph.height / scale)))
     pixels = np.asarray(photograph.convert("RGB").resize(size, Image.Resampling.BOX))
-    exact = np.array([photograph.width / size[0], photograph.height / size[1]])
+    whole = whole or photograph.size
+    exact = np.array(whole) / np.array(size)
     field = find_field(pixels)
     if field is not None:
-        return _single(field.box, field.confidence, exact)
+        box = _scaled(field.box, exact, whole)
+        return Wells((box,), ("1",), (FIELD,), np.array([field.confidence]))
     plates = find_plates(pixels)
     if not plates:
         return _none("no lattice of circles and no round field was found")
-    return _named(plates, rotate, exact)
+    return _named(plates, rotate, exact, whole)
 
 
 def find_plates(pixels: Pixels) -> list[Plate]:
@@ -163,10 +192,10 @@ def find_plates(pixels: Pixels) -> list[Plate]:
     edges = edges_of(pixels, float(radii[-1]))
     searched = []
     for radius in map(float, radii):
-        scores = ring_scores(edges, radius, max(1.0, 0.07 * radius))
-        places, sure = peaks(scores, 1.5 * radius, LEAST)
+        scores, step = ring_scores(edges, radius, max(1.0, 0.07 * radius))
+        places, sure = peaks(scores, 1.5 * radius / step, LEAST)
         best = np.argsort(-sure, kind="stable")[:MOST]
-        searched.append((_evidence(sure[best], radius), radius, places[best], sure[best]))
+        searched.append((_evidence(sure[best], radius), radius, places[best] * step, sure[best]))
     searched.sort(key=lambda s: -s[0])
     grown = [
         (_evidence(lattice.scores, radius), radius, lattice)
@@ -200,16 +229,16 @@ def _none(reason: str) -> Wells:
     return Wells((), (), (), np.zeros(0), reason)
 
 
-def _single(box: Box, confidence: float, scale: FloatArray) -> Wells:
-    return Wells((_scaled(box, scale),), ("1",), (FIELD,), np.array([confidence]))
-
-
-def _scaled(box: Box, scale: FloatArray) -> Box:
+def _scaled(box: Box, scale: FloatArray, whole: tuple[int, int]) -> Box:
+    """Give a box in the photograph's own pixels, without what reaches out of it."""
     across, down = map(float, scale)
-    return Box(box.x * across, box.y * down, box.width * across, box.height * down)
+    left, top = max(0.0, box.x * across), max(0.0, box.y * down)
+    right = min(float(whole[0]), (box.x + box.width) * across)
+    bottom = min(float(whole[1]), (box.y + box.height) * down)
+    return Box(left, top, max(0.0, right - left), max(0.0, bottom - top))
 
 
-def _named(plates: list[Plate], rotate: int, scale: FloatArray) -> Wells:
+def _named(plates: list[Plate], rotate: int, scale: FloatArray, whole: tuple[int, int]) -> Wells:
     """Name the wells of every plate, left to right."""
     plates = sorted(plates, key=lambda p: float(p.centres[:, 0].mean()))
     boxes: list[Box] = []
@@ -220,7 +249,7 @@ def _named(plates: list[Plate], rotate: int, scale: FloatArray) -> Wells:
     for number, plate in enumerate(plates, 1):
         inside = plate.inside
         named, said = well_names(inside.shape, rotate)
-        boxes += [_scaled(box, scale) for box in plate.boxes()]
+        boxes += [_scaled(box, scale, whole) for box in plate.boxes()]
         numbers += [str(number)] * int(inside.sum())
         names += [str(named[r, c]) for r, c in zip(*np.nonzero(inside), strict=True)]
         sure += np.clip(plate.scores[inside], 0.0, 1.0).tolist()

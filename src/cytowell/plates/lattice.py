@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
-from skimage.transform import AffineTransform, ProjectiveTransform
+from skimage.transform import AffineTransform
 
 from cytowell.types import FloatArray, IntArray
 
@@ -116,12 +116,42 @@ def fit(places: FloatArray, numbers: IntArray, scores: FloatArray) -> Lattice | 
 
 def _camera(numbers: FloatArray, places: FloatArray) -> FloatArray | None:
     wide = len(np.unique(numbers[:, 0])) >= 3 and len(np.unique(numbers[:, 1])) >= 3
-    kind = ProjectiveTransform if wide and len(numbers) >= 8 else AffineTransform
-    made = kind.from_estimate(numbers, places)
-    if not made:
-        return None
-    matrix: FloatArray = np.asarray(made.params, dtype=np.float64)
-    return matrix if np.isfinite(matrix).all() else None
+    if wide and len(numbers) >= 8:
+        matrix = _homography(numbers, places)
+    else:
+        made = AffineTransform.from_estimate(numbers, places)
+        matrix = np.asarray(made.params, dtype=np.float64) if made else None
+    return matrix if matrix is not None and np.isfinite(matrix).all() else None
+
+
+def _homography(numbers: FloatArray, places: FloatArray) -> FloatArray | None:
+    """Give the homography (3, 3) of least algebraic error.
+
+    Normalised direct linear transform (Hartley 1997, doi 10.1109/34.601246). scikit-image's takes
+    a full decomposition of all equations, half of the time of a photograph with hundreds of wells;
+    the nine by nine matrix of their products has the same answer.
+    """
+    (a, A), (b, B) = _normalised(numbers), _normalised(places)
+    none, one = np.zeros_like(a), np.ones((len(a), 1))
+    lifted = np.concatenate([a, one], axis=1)
+    pad = np.concatenate([none, none[:, :1]], axis=1)
+    rows = np.concatenate(
+        [
+            np.concatenate([lifted, pad, -b[:, :1] * lifted], axis=1),
+            np.concatenate([pad, lifted, -b[:, 1:] * lifted], axis=1),
+        ]
+    )
+    solved = np.linalg.eigh(rows.T @ rows)[1][:, 0].reshape(3, 3)
+    matrix: FloatArray = np.linalg.inv(B) @ solved @ A
+    return None if abs(matrix[2, 2]) < 1e-12 else np.asarray(matrix / matrix[2, 2])
+
+
+def _normalised(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Give points about 0 at a mean distance of the root of 2, and the matrix that does it."""
+    middle = points.mean(axis=0)
+    size = np.sqrt(2) / max(float(np.hypot(*(points - middle).T).mean()), 1e-12)
+    matrix = np.array([[size, 0, -size * middle[0]], [0, size, -size * middle[1]], [0, 0, 1.0]])
+    return (points - middle) * size, matrix
 
 
 def _bases(places: FloatArray, scores: FloatArray, radius: float) -> list[tuple[float, float]]:

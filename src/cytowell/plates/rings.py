@@ -25,14 +25,31 @@ _BESSEL_STEP = 0.02
 _BESSEL = jv(2, np.arange(0, 2000, _BESSEL_STEP)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Edges:
-    """Edges of a photograph: strength 0..1 and doubled angle as one complex number a pixel."""
+STEPS = (4, 2, 1)
+"""Every so manieth pixel is asked, where rings are thick enough that nothing lies between."""
 
-    votes: Complex
+THICK = 0.85
+"""Thickness of a ring in steps from which on it has nothing finer than two steps."""
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The votes' spectrum for centres every so many pixels, with what a kernel needs of it."""
+
     spectrum: Complex
     wave: Field
     turn: Complex
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges of a photograph: strength 0..1 and doubled angle as one complex number a pixel.
+
+    `waves` are their spectra, by step.
+    """
+
+    votes: Complex
+    waves: dict[int, Waves]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,30 +78,52 @@ def edges_of(pixels: Pixels | Field, largest: float) -> Edges:
     # Dark wells count nearly as much as bright ones, noise counts little.
     votes *= (1.0 / np.maximum(strength, 1e-6) ** 2) * (strength**2 / (strength**2 + usual**2))
     pad = int(largest) + 2
-    tall = fft.next_fast_len(image.shape[0] + pad)
-    wide = fft.next_fast_len(image.shape[1] + pad)
+    tall, wide = (_fast(side + pad) for side in image.shape[:2])
     spectrum = fft.fft2(votes, (tall, wide), workers=-1).astype(np.complex64)
-    ky = 2 * np.pi * fft.fftfreq(tall)[:, None]
-    kx = 2 * np.pi * fft.fftfreq(wide)[None, :]
-    wave = np.hypot(ky, kx).astype(np.float32)
-    turn = np.exp(-2j * np.arctan2(ky, kx)).astype(np.complex64)
-    return Edges(votes, spectrum, wave, turn)
+    return Edges(votes, {step: _waves(spectrum, step) for step in STEPS})
 
 
-def ring_scores(edges: Edges, radius: float, thickness: float) -> Field:
-    """Give for every pixel how much of a ring around it is an edge: 1 all of it, 0 by chance.
+def _fast(side: int) -> int:
+    """Give a length that is transformed fast and that every step divides."""
+    whole = max(STEPS)
+    return int(fft.next_fast_len(-(-side // whole))) * whole
+
+
+def _waves(spectrum: Complex, step: int) -> Waves:
+    """Keep the slow waves that every so manieth pixel can show."""
+    tall, wide = (side // step for side in spectrum.shape)
+    rows, columns = _whole(tall), _whole(wide)
+    ky = (2 * np.pi / spectrum.shape[0]) * rows[:, None].astype(np.float32)
+    kx = (2 * np.pi / spectrum.shape[1]) * columns[None, :].astype(np.float32)
+    kept = spectrum if step == 1 else spectrum[np.ix_(rows, columns)] / np.float32(step**2)
+    wave = np.hypot(ky, kx)
+    turn = ((kx - 1j * ky) / np.maximum(wave, np.float32(1e-9))).astype(np.complex64) ** 2
+    return Waves(kept, wave, turn)
+
+
+def _whole(count: int) -> npt.NDArray[np.int64]:
+    """Give the whole numbers that a spectrum of so many waves stands for, in its order."""
+    numbers: npt.NDArray[np.int64] = np.fft.ifftshift(np.arange(count) - count // 2)
+    return numbers
+
+
+def ring_scores(edges: Edges, radius: float, thickness: float) -> tuple[Field, int]:
+    """Give how much of a ring around a pixel is an edge: 1 all of it, 0 by chance.
 
     Returns
     -------
-    numpy.ndarray
-        (H, W), -1..1.
+    tuple
+        Scores -1..1 of every `step`-th pixel, (H / step, W / step) rounded up, and the step:
+        thick rings have nothing finer to show.
     """
-    at = np.minimum(edges.wave * (radius / _BESSEL_STEP), len(_BESSEL) - 1).astype(np.int32)
-    kernel = -_BESSEL[at] * np.exp(-0.5 * (edges.wave * thickness) ** 2)
-    height, width = edges.shape
-    found = fft.ifft2(edges.spectrum * (kernel * edges.turn), workers=-1)
+    step = next(s for s in STEPS if s == 1 or thickness >= THICK * s)
+    waves = edges.waves[step]
+    at = np.minimum(waves.wave * (radius / _BESSEL_STEP), len(_BESSEL) - 1).astype(np.int32)
+    kernel = -_BESSEL[at] * np.exp(-0.5 * (waves.wave * thickness) ** 2)
+    height, width = (-(-side // step) for side in edges.shape)
+    found = fft.ifft2(waves.spectrum * (kernel * waves.turn), workers=-1)
     scores: Field = found.real[:height, :width].astype(np.float32)
-    return scores
+    return scores, step
 
 
 def peaks(scores: Field, apart: float, least: float) -> tuple[FloatArray, FloatArray]:

@@ -58,8 +58,7 @@ def gather(bundle: Bundle, dataset: Dataset, rows: IntArray, ticked: Ticked, wha
 def labels_of(batch: Batch, classes: tuple[str, ...]) -> IntArray:
     """Give class indices of a batch's readable samples."""
     index = {name: i for i, name in enumerate(classes)}
-    pairs = zip(batch.samples, batch.errors, strict=True)
-    return np.array([index[s.label or ""] for s, e in pairs if not e], dtype=np.int64)
+    return np.array([index[batch.samples[i].label or ""] for i in batch.called], dtype=np.int64)
 
 
 def assemble(
@@ -109,7 +108,7 @@ def assemble(
         logits, truth = makings.logits, dataset.labels[train]
         # An image's own class mean draws it near: twice the slack.
         farthest = (2 * SLACK - 1) * float(statistics.distance(learnt.features).max())
-    temperature = fit_temperature(logits, truth)
+    temperature = fit_temperature(logits, truth, makings.expected)
     threshold = fit_threshold(softmax(logits / temperature, axis=1), truth, wrong)
     facts = replace(facts, temperature=temperature, threshold=threshold, farthest=farthest)
     plain = replace(facts, temperature=1.0, threshold=0.0, farthest=None)

@@ -21,7 +21,6 @@ from scipy.special import softmax
 from cytowell import registry
 from cytowell.errors import CytowellError
 from cytowell.evaluation.calibration import fit_temperature
-from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Pointed, Task, unpointed
 from cytowell.runs.assemble import assemble, gather
 from cytowell.runs.candidates import Candidate, Fit, essence, fitted
@@ -174,7 +173,7 @@ def _compute(dataset: Dataset, cell: Cell, folder: Path, pointed: Pointed) -> An
         settings=settings,
         seed=cell.seed,
         folder=folder,
-        reading=Preprocessing(channels=recipe.channels, window=recipe.window),
+        reading=recipe.reading,
         resume=True,
         pointed=pointed,
     )

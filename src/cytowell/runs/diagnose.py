@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cytowell.images import Preprocessing
 from cytowell.learners.classical import KNOBS, fit_model, inputs
 from cytowell.learners.linear import folds
 from cytowell.runs.candidates import Candidate
@@ -46,8 +45,7 @@ def curves(
     for number, candidate in enumerate(classical):
         voice.ticked(number, len(classical), "curves")
         settings = candidate.recipe.settings
-        reading = Preprocessing(channels=candidate.recipe.channels, window=candidate.recipe.window)
-        X = inputs(dataset, settings, reading)
+        X = inputs(dataset, settings, candidate.recipe.reading)
         cuts = folds(dataset.labels, dataset.groups, FOLDS, seed)
         name, knob = candidate.recipe.learner, KNOBS[candidate.recipe.learner]
         for share in SHARES:

@@ -13,6 +13,7 @@ import tomli_w
 
 from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
+from cytowell.images import Preprocessing
 from cytowell.learners.classical import KNOBS, Classical
 from cytowell.learners.frozen import Frozen
 from cytowell.registry import did_you_mean
@@ -42,8 +43,8 @@ class Recipe:
         The class that counts as positive where there are two.
     wrong
         Share of the calls made on the validation part that may be wrong; sets the threshold.
-    channels, window
-        How multi-channel and 16-bit images are read; see `images.Preprocessing`.
+    channels, window, margin, square, round
+        How multi-channel and 16-bit images are read, and boxes cut out; `images.Preprocessing`.
     settings
         The learner's own.
     """
@@ -60,6 +61,9 @@ class Recipe:
     wrong: float = 0.01
     channels: tuple[int, ...] | None = None
     window: tuple[float, float] | None = None
+    margin: float = 0.0
+    square: bool = False
+    round: bool = False
     settings: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,6 +76,17 @@ class Recipe:
                 f"There is no learner {self.learner!r}.",
                 did_you_mean(self.learner, [*registry.names("learners")]),
             )
+
+    @property
+    def reading(self) -> Preprocessing:
+        """How images are read, before anything is known of the network."""
+        return Preprocessing(
+            channels=self.channels,
+            window=self.window,
+            margin=self.margin,
+            square=self.square,
+            round=self.round,
+        )
 
     def to_toml(self) -> str:
         """Give the recipe as text."""

@@ -162,7 +162,7 @@ def _once(
     recipe.save(folder / "recipe.toml")
     _sign(folder, dataset, recipe)
     heard.said(f"checking {len(dataset)} images")
-    findings = check(dataset, heard, resplit=recipe.new_split, record=_reading(recipe))
+    findings = check(dataset, heard, resplit=recipe.new_split, record=recipe.reading)
     write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
     if findings.blocking:
         raise Blocked(
@@ -257,7 +257,7 @@ def _learn(
         settings=recipe.settings,
         seed=recipe.seed,
         folder=folder,
-        reading=_reading(recipe),
+        reading=recipe.reading,
         resume=resume,
         said=heard.said,
         ticked=heard.ticked,
@@ -273,10 +273,6 @@ def _learn(
     heard.said("exporting, and comparing PyTorch with ONNX Runtime")
     exported: Makings = export(learned, pixels)
     return exported
-
-
-def _reading(recipe: Recipe) -> Preprocessing:
-    return Preprocessing(channels=recipe.channels, window=recipe.window)
 
 
 def _pixels(samples: list[Any], record: Preprocessing) -> npt.NDArray[np.uint8]:

@@ -10,13 +10,14 @@ SHA256SUMS       of every file above, verified at loading
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,17 @@ class Bundle:
         """What the bundle tells apart."""
         return self.facts.classes
 
+    def cutting(
+        self, margin: float | None = None, square: bool | None = None, round: bool | None = None
+    ) -> Bundle:
+        """Give the same bundle, which cuts boxes out otherwise than they were learnt."""
+        given: dict[str, Any] = {"margin": margin, "square": square, "round": round}
+        changed = {k: v for k, v in given.items() if v is not None}
+        record = replace(self.facts.preprocessing, **changed)
+        other = copy.copy(self)
+        other.facts = replace(self.facts, preprocessing=record)
+        return other
+
     def predict(self, images: Any, workers: int | None = None) -> Predictions:
         """Call images.
 
@@ -196,10 +208,10 @@ class Bundle:
     def call(self, batch: pipeline.Batch) -> Predictions:
         """Turn features into calls: probabilities, and whether they are sure and near enough."""
         n = len(batch.samples)
-        rows = np.array([i for i, e in enumerate(batch.errors) if not e], dtype=np.int64)
+        rows = batch.called
         probabilities = np.full((n, len(self.classes)), np.nan)
         decided = np.zeros(n, dtype=np.bool_)
-        reasons = [""] * n
+        reasons = [s.nothing for s in batch.samples]
         if len(rows):
             probabilities[rows] = self.probabilities(batch.features)
             distances = None

@@ -21,7 +21,7 @@ from PIL import Image
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images import Preprocessing, load, prepare, worker_count
 from cytowell.runtime.session import Session
-from cytowell.types import Dataset, Pixels, Sample
+from cytowell.types import Dataset, IntArray, Pixels, Sample
 
 BATCH = 8
 """Images a thread takes at once: enough to amortise a call, few enough to stay in cache."""
@@ -29,11 +29,17 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples, their errors ("" for none), and features (M, D) of those without one, in order."""
+    """Samples, their errors ("" for none), and features (M, D) of the `called` ones, in order."""
 
     samples: tuple[Sample, ...]
     errors: tuple[str, ...]
     features: npt.NDArray[np.float32]
+
+    @property
+    def called(self) -> IntArray:
+        """Positions of the samples that were read: no error, and something to be called; (M,)."""
+        pairs = enumerate(zip(self.samples, self.errors, strict=True))
+        return np.array([i for i, (s, e) in pairs if not e and not s.nothing], dtype=np.int64)
 
 
 def features(
@@ -89,7 +95,10 @@ def _one(session: Session, record: Preprocessing, chunk: list[Sample | Pixels]) 
         sample = item if isinstance(item, Sample) else Sample("")
         error = ""
         try:
-            pixels.append(load(item, record) if isinstance(item, Sample) else _given(item, record))
+            if not sample.nothing:
+                pixels.append(
+                    load(item, record) if isinstance(item, Sample) else _given(item, record)
+                )
         except CytowellError as problem:
             error = str(problem)
         samples.append(sample)

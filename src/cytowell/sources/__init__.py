@@ -11,6 +11,9 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
+from cytowell.sources import coco, yolo
+from cytowell.sources.archive import unpack
+from cytowell.sources.walk import PARTS
 from cytowell.storage import is_there
 from cytowell.types import Dataset, Sample
 
@@ -29,7 +32,8 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
     Parameters
     ----------
     path
-        A folder of class folders, a CSV or Parquet table, an ``.npz`` in MedMNIST layout.
+        A folder of class folders, a CSV or Parquet table, an ``.npz`` in MedMNIST layout,
+        annotated photographs (YOLO, COCO, Pascal VOC), or a zip of any of these.
     source
         A registered source; chosen by what `path` is without it.
     group_pattern
@@ -51,6 +55,8 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
             f"{path} is not there, or may not be looked into.",
             "Check the spelling of the path, and your right to read it.",
         )
+    if place.suffix.lower() == ".zip" and place.is_file():
+        place = unpack(place)
     name = source or _layout(place)
     table = place / TABLE
     where = table if name == "table" and place.is_dir() else place
@@ -71,17 +77,39 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
 
 
 def _layout(place: Path) -> str:
+    """Tell a registered source by what lies there."""
     if place.is_dir():
-        return "table" if (place / TABLE).is_file() else "folders"
+        return _folder_layout(place)
     suffix = place.suffix.lower()
-    if suffix in (".csv", ".tsv", ".parquet"):
-        return "table"
-    if suffix == ".npz":
-        return "npz"
+    for name, suffixes in _FILES.items():
+        if suffix in suffixes:
+            return name
     raise DatasetError(
-        f"{place} is neither a folder, a table nor an .npz.",
-        "Give a folder with one folder per class, a .csv or .parquet table, or an .npz.",
+        f"{place} is neither a folder, a table, an .npz, a zip nor annotations.",
+        "Give a folder with one folder per class, a .csv or .parquet table, or a YOLO, COCO or "
+        "Pascal VOC export.",
     )
+
+
+_FILES = {
+    "table": (".csv", ".tsv", ".parquet"),
+    "npz": (".npz",),
+    "coco": (".json",),
+    "yolo": (".yaml", ".yml"),
+}
+
+
+def _folder_layout(place: Path) -> str:
+    if (place / TABLE).is_file():
+        return "table"
+    if yolo.settings_of(place) or ((place / "images").is_dir() and (place / "labels").is_dir()):
+        return "yolo"
+    if coco.files_of(place):
+        return "coco"
+    annotated = [place / "Annotations", place, *(place / p for p in PARTS)]
+    if any(next(folder.glob("*.xml"), None) for folder in annotated if folder.is_dir()):
+        return "voc"
+    return "folders"
 
 
 def check_labels(classes: Sequence[str], where: str) -> None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cytowell.errors import DatasetError, EmptyDataset
 from cytowell.images import SUFFIXES
+from cytowell.sources.walk import PARTS, walk
 from cytowell.types import Dataset, Sample, printable
-
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "valid": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def read(path: Path) -> Dataset:
@@ -57,12 +47,12 @@ def read(path: Path) -> Dataset:
         )
     parts = [file.relative_to(path).parts[:-1] for file in found]
     tops = {p[0].lower() for p in parts if p}
-    split_level = bool(tops) and tops <= set(_PARTS) and any(len(p) > 1 for p in parts)
+    split_level = bool(tops) and tops <= set(PARTS) and any(len(p) > 1 for p in parts)
     samples = []
     for file, folders in zip(found, parts, strict=True):
         part = None
         if split_level and folders:
-            part, folders = _PARTS[folders[0].lower()], folders[1:]
+            part, folders = PARTS[folders[0].lower()], folders[1:]
         label = folders[0] if folders else None
         deeper = "/".join(folders[1:]) or None
         samples.append(Sample(str(file), label, split=part, subclass=deeper))
@@ -77,43 +67,3 @@ def _notes(samples: list[Sample], skipped: list[Path]) -> Iterator[str]:
     if skipped:
         names = ", ".join(f.name for f in skipped[:3])
         yield f"{len(skipped)} files have no image's ending and were skipped ({names} ...)."
-
-
-def walk(path: Path, closed: list[Path] | None = None) -> Iterator[Path]:
-    """Give every file below a folder in the order of names, each folder once even if linked.
-
-    Parameters
-    ----------
-    closed
-        Folders that could not be looked into are added to it.
-    """
-    seen: set[tuple[int, int]] = set()
-    pending = [path]
-    while pending:
-        folder = pending.pop()
-        try:
-            stat = folder.stat()
-            entries = sorted(os.scandir(folder), key=lambda e: e.name)
-        except OSError:
-            if closed is not None:
-                closed.append(folder)
-            continue
-        if (stat.st_dev, stat.st_ino) in seen:
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        folders = []
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                folders.append(Path(entry.path))
-            else:
-                yield Path(entry.path)
-        pending.extend(reversed(folders))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cytowell.errors import EmptyDataset
 from cytowell.images import SUFFIXES
-from cytowell.sources.folders import walk
 from cytowell.sources.table import read_to_call
+from cytowell.sources.walk import walk
 from cytowell.storage import is_there
 from cytowell.types import Sample, fields_of
 

@@ -14,18 +14,20 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
+from cytowell.plates import window
 from cytowell.sources.samples_optics import Field, Random, cloud, cover, expose, grid, oval
 from cytowell.types import Box
 
 WIDTH, HEIGHT = 1000, 700
 """Size of a photograph in pixels."""
 
+_MILLIMETRES = {
+    6: (39.1, 35.0), 12: (26.0, 22.5), 24: (19.3, 16.2), 48: (13.1, 11.4), 96: (9.0, 6.9),
+    384: (4.5, 3.6),
+}  # fmt: skip
+
 FORMATS: dict[int, tuple[int, int, float, float]] = {
-    6: (2, 3, 39.1, 35.0),
-    12: (3, 4, 26.0, 22.5),
-    24: (4, 6, 19.3, 16.2),
-    48: (6, 8, 13.1, 11.4),
-    96: (8, 12, 9.0, 6.9),
+    wells: (*shape, *_MILLIMETRES[wells]) for wells, shape in window.FORMATS.items()
 }
 """Rows, columns, pitch and well diameter in mm of each format, as plates are commonly sold."""
 

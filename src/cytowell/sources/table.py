@@ -68,6 +68,9 @@ def read_frame(path: Path) -> pd.DataFrame:
     except Exception as error:
         raise BadTable(f"{path} cannot be read as a table ({error}).") from error
     frame.columns = [str(c).strip() for c in frame.columns]
+    if "path" not in frame.columns and "photo" in frame.columns:
+        # What `cytowell wells` writes: the photograph that boxes lie in.
+        frame = frame.rename(columns={"photo": "path"})
     if "path" not in frame.columns:
         raise BadTable(
             f"{path} has no column 'path' (it has {', '.join(map(str, frame.columns[:6]))}).",

@@ -15,6 +15,12 @@ from cytowell.types.data import BoolArray, Box, FloatArray, IntArray, Sample, pr
 
 CALL_COLUMNS = ("path", "label", "probability", "decided", "reason", "error")
 
+OBJECT = "object"
+"""Further column that numbers what was found in a photograph; with it, where comes before what."""
+
+_PLACE = (OBJECT, "plate", "well", "x", "y", "width", "height", "score")
+_SIDES = ("x", "y", "width", "height")
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -27,7 +33,8 @@ class Predictions:
     classes
         Column names of `probabilities`.
     probabilities
-        Calibrated, rows sum to 1; NaN where the image could not be read; shape (N, C).
+        Calibrated, rows sum to 1; NaN where the image could not be read, and where a photograph
+        has nothing in it to be called; shape (N, C).
     decided
         Whether the likeliest class passed the bundle's threshold; shape (N,).
     reasons
@@ -48,8 +55,9 @@ class Predictions:
 
     @property
     def readable(self) -> BoolArray:
-        """Where the image could be read; shape (N,)."""
-        return np.array([not e for e in self.errors], dtype=np.bool_)
+        """Where there was an image, and it could be read; shape (N,)."""
+        fine = zip(self.errors, self.samples, strict=True)
+        return np.array([not e and not s.nothing for e, s in fine], dtype=np.bool_)
 
     @property
     def called(self) -> IntArray:
@@ -107,7 +115,8 @@ class Predictions:
 
         Columns: `path, label, probability, decided, reason, error`, `p_<class>` for every class,
         then the samples' own columns. A sample's own label comes out as `truth`; a column whose
-        name is taken gets the prefix `given_`.
+        name is taken gets the prefix `given_`. For objects that were found in photographs,
+        `object, plate, well, x, y, width, height, score` follow `path`.
 
         Parameters
         ----------
@@ -135,7 +144,7 @@ class Predictions:
         if "subclass" in known or any(s.subclass is not None for s in self.samples):
             columns["subclass"] = [s.subclass for s in self.samples]
         if "box" in known or any(s.box is not None for s in self.samples):
-            for name in ("x", "y", "width", "height"):
+            for name in _SIDES:
                 columns[name] = [getattr(s.box, name) if s.box else None for s in self.samples]
         extras: dict[str, None] = {}
         for s in self.samples:
@@ -145,6 +154,8 @@ class Predictions:
             while out in columns or (out != name and out in extras):
                 out = f"given_{out}"
             columns[out] = [s.extra.get(name) for s in self.samples]
+        if OBJECT in columns:
+            columns = {n: columns[n] for n in ("path", *_PLACE) if n in columns} | columns
         return pd.DataFrame(columns)
 
     @staticmethod
@@ -160,11 +171,10 @@ class Predictions:
         if not classes or "path" not in frame.columns:
             raise BadTable("A table of calls has the columns path and p_<class>.")
         known = {*CALL_COLUMNS, "truth", "group", "split", "subclass", *(f"p_{c}" for c in classes)}
-        sides = ("x", "y", "width", "height")
         boxes: list[Box | None] = [None] * len(frame)
-        if set(sides) <= set(frame.columns):
-            known |= set(sides)
-            corners = frame[[*sides]].to_numpy(dtype=np.float64)
+        if set(_SIDES) <= set(frame.columns):
+            known |= set(_SIDES)
+            corners = frame[[*_SIDES]].to_numpy(dtype=np.float64)
             boxes = [None if np.isnan(c).any() else Box(*map(float, c)) for c in corners]
         texts = {
             name: frame[name].astype(object).where(frame[name].notna(), None).tolist()
@@ -173,6 +183,8 @@ class Predictions:
             for name in ("path", "truth", "group", "split", "subclass", "reason", "error")
         }
         extras = frame[[c for c in frame.columns if c not in known]].to_dict("records")
+        probabilities = frame[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64)
+        empty = np.isnan(probabilities).all(axis=1) & np.array([not e for e in texts["error"]])
         samples = tuple(
             Sample(
                 str(texts["path"][i]),
@@ -181,6 +193,7 @@ class Predictions:
                 texts["split"][i],
                 texts["subclass"][i],
                 boxes[i],
+                nothing=str(texts["reason"][i] or "") if empty[i] else "",
                 extra={str(k): v for k, v in extras[i].items()},
             )
             for i in range(len(frame))
@@ -189,7 +202,7 @@ class Predictions:
         return Predictions(
             samples,
             classes,
-            frame[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64),
+            probabilities,
             decided.to_numpy(dtype=np.bool_),
             tuple(str(r or "") for r in texts["reason"]),
             tuple(str(e or "") for e in texts["error"]),

@@ -39,8 +39,9 @@ class Sample:
     """One thing to be called: a photograph, or a box in one.
 
     `path` is a file, or ``file.npz::name/index`` for an image in an array. `group` is what must
-    not be torn apart by a split (photograph, slide, plate, donor). `extra` keeps every further
-    column of the table that named it.
+    not be torn apart by a split (photograph, slide, plate, donor). `nothing` says why there is
+    nothing in the photograph to be called, where somebody has looked: it has a row and no call.
+    `extra` keeps every further column of the table that named it.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Sample:
     split: str | None = None
     subclass: str | None = None
     box: Box | None = None
+    nothing: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

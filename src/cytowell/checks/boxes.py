@@ -1,0 +1,138 @@
+"""What is wrong with boxes: outside, without area, without class, twice; photographs untold of."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from cytowell.checks.issues import findings, flags, shown
+from cytowell.checks.scan import Scan, look
+from cytowell.types import BoolArray, Dataset, Findings, FloatArray, IntArray
+
+SLACK = 1.0
+"""Pixels by which a box may reach out of its photograph: rounding of shares."""
+
+SMALLEST = 1.0
+"""A side in pixels below which a box has no area."""
+
+SAME = 0.95
+"""Overlap (intersection over union) from which on two boxes are one drawn twice."""
+
+
+def check(dataset: Dataset, scan: Scan | None = None) -> Findings:
+    """Find boxes that cannot be used, where the data set has boxes at all.
+
+    Issues: `box_outside`, `box_empty`, `box_twice`, `box_without_class`, `no_annotation`. A box
+    without area or wholly outside is excluded, and so is the second of two that say the same. Two
+    classes on one place are excluded both: nobody can tell which is right.
+
+    Parameters
+    ----------
+    scan
+        What one look at the photographs gave; looked at now without it.
+
+    Examples
+    --------
+    >>> from cytowell.types import Box, Dataset, Sample
+    >>> bare = Dataset((Sample("a.jpg", "cell"),), ("cell",))
+    >>> check(bare).issues
+    ()
+    """
+    boxed = np.array([s.box is not None for s in dataset.samples], dtype=np.bool_)
+    if not boxed.any():
+        return findings(dataset, {})
+    seen = scan or look(dataset)
+    corners = np.full((len(dataset), 4), np.nan)
+    for i in np.flatnonzero(boxed):
+        b = dataset.samples[int(i)].box
+        if b is not None:
+            corners[i] = b.x, b.y, b.x + b.width, b.y + b.height
+    sizes = seen.spread(seen.facts[["width", "height"]].to_numpy(dtype=np.float64))
+    known = boxed & (sizes > 0).all(axis=1)
+    reach, gone = _reach(corners, sizes)
+    with np.errstate(invalid="ignore"):
+        sides = np.minimum(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+        empty = boxed & (sides < SMALLEST)
+        outside = known & (reach > SLACK)
+        gone = known & gone
+    unnamed = boxed & (dataset.labels < 0)
+    twice, useless = _twice(dataset, corners, boxed & ~empty)
+    told = np.array([s.extra.get("annotation", "-") != "" for s in dataset.samples])
+    issues = {
+        "box_outside": flags(
+            outside,
+            {int(i): f"{reach[i]:.0f} px outside the photograph" for i in np.flatnonzero(outside)},
+        ),
+        "box_empty": flags(empty, {}),
+        "box_twice": flags(twice >= 0, {int(i): _again(dataset, int(i), int(twice[i]))
+                                        for i in np.flatnonzero(twice >= 0)}),
+        "box_without_class": flags(unnamed, {}),
+        "no_annotation": flags(~told & ~boxed, {}),
+    }  # fmt: skip
+    excluded = empty | gone | useless
+    remarks = []
+    if excluded.any():
+        names = [_named(dataset, int(i)) for i in np.flatnonzero(excluded)]
+        remarks.append(f"{len(names)} boxes are not learnt from: {shown(names)}.")
+    bare = len({s.path for s, b in zip(dataset.samples, boxed, strict=True) if not b})
+    if bare:
+        remarks.append(f"{bare} photographs are without objects.")
+    return findings(dataset, issues, remarks=remarks, excluded=excluded)
+
+
+def _reach(corners: FloatArray, sizes: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Give by how many pixels a box reaches out of its photograph, and whether all of it does."""
+    out: FloatArray = np.maximum(-corners[:, :2], corners[:, 2:] - sizes).max(axis=1)
+    gone: BoolArray = np.any((corners[:, 2:] <= 0) | (corners[:, :2] >= sizes), axis=1)
+    return out, gone
+
+
+def _twice(dataset: Dataset, corners: FloatArray, usable: BoolArray) -> tuple[IntArray, BoolArray]:
+    """Give for each box the earlier one that it repeats, -1 for none, and which cannot be used."""
+    earlier = np.full(len(dataset), -1, dtype=np.int64)
+    useless = np.zeros(len(dataset), dtype=np.bool_)
+    by_photograph: dict[str, list[int]] = {}
+    for i in np.flatnonzero(usable):
+        by_photograph.setdefault(dataset.paths[int(i)], []).append(int(i))
+    for rows in by_photograph.values():
+        places = corners[rows]
+        for a, b in _near(places):
+            if _overlap(places[a], places[b]) < SAME:
+                continue
+            first, second = sorted((rows[a], rows[b]))
+            if earlier[second] < 0:
+                earlier[second] = first
+            useless[second] = True
+            if dataset.labels[first] != dataset.labels[second]:
+                useless[first] = True
+    return earlier, useless
+
+
+def _near(corners: FloatArray) -> IntArray:
+    """Give pairs of boxes (K, 2) whose corners lie near enough for an overlap of `SAME`."""
+    # Sides enter by their logarithm and places by the usual side: one distance for all sizes.
+    sides = corners[:, 2:] - corners[:, :2]
+    scale = float(np.median(sides))
+    described = np.concatenate([(corners[:, :2] + sides / 2) / scale, np.log(sides)], axis=1)
+    larger = float(np.max(sides)) / scale
+    pairs: IntArray = (
+        cKDTree(described)
+        .query_pairs(0.1 * max(1.0, larger), output_type="ndarray")
+        .astype(np.int64)
+    )
+    return pairs
+
+
+def _overlap(a: FloatArray, b: FloatArray) -> float:
+    both = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(both / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both))
+
+
+def _again(dataset: Dataset, row: int, first: int) -> str:
+    one, other = dataset.samples[first].label, dataset.samples[row].label
+    return "drawn twice" if one == other else f"{one!r} and {other!r} on one place"
+
+
+def _named(dataset: Dataset, row: int) -> str:
+    s = dataset.samples[row]
+    return f"{s.label or 'no class'} in {s.path.rsplit('/', 1)[-1]}"

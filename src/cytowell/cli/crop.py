@@ -1,0 +1,66 @@
+"""cytowell crop: what is found in photographs, cut out as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import cytowell
+from cytowell import registry
+from cytowell.cli.options import (
+    FindOption,
+    MarginOption,
+    QuietOption,
+    RotateOption,
+    RoundOption,
+    SquareOption,
+)
+from cytowell.cli.voice import speaking
+from cytowell.errors import RecipeError
+
+NAME = "crop"
+
+
+def command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS...",
+            help="Photographs, folders, globs; or one annotated data set or table with boxes.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str, typer.Option(help="New folder to write to.")] = "cut-outs",
+    find: FindOption = "none",
+    rotate: RotateOption = 0,
+    margin: MarginOption = None,
+    square: SquareOption = False,
+    round_: RoundOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Cut wells, cells or annotated boxes out of photographs, without loss, groups kept."""
+    record = registry.part("cytowell.images:Preprocessing")(
+        margin=margin or 0.0, square=square, round=round_
+    )
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate)
+    samples: Any
+    with speaking(quiet) as speaker:
+        if looks is None:
+            if len(paths) > 1:
+                raise RecipeError(
+                    "One data set with boxes is cut out at a time.",
+                    "Name one, or say what is to be found: --find wells.",
+                )
+            samples = cytowell.read(paths[0]).samples
+        else:
+            named, _, _ = registry.part("cytowell.sources.paths:named")(paths)
+            samples = registry.part("cytowell.runtime.finding:objects")(named, looks)
+        done, said = registry.part("cytowell.runtime.cutting:crop")(
+            samples, Path(out), record, lambda done: speaker.ticked(done, 0, "cutting out")
+        )
+        for sentence in said:
+            speaker.said(sentence)
+        speaker.said(f"{done} cut-outs.")
+    print(out)

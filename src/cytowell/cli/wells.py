@@ -1,0 +1,75 @@
+"""cytowell wells: where the wells of photographs are, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cytowell import registry
+from cytowell.cli.options import QuietOption, RotateOption
+from cytowell.cli.voice import speaking
+from cytowell.errors import EmptyDataset
+
+NAME = "wells"
+
+
+def command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Photographs, folders, globs, a table, or - for a list on standard input.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str, typer.Option(help="Table to write; printed as CSV without.", show_default=False)
+    ] = "",
+    overlay: Annotated[
+        str,
+        typer.Option(
+            help="Folder for copies of the photographs with wells drawn on.", show_default=False
+        ),
+    ] = "",
+    rotate: RotateOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Find plates and round fields: a row per well; a photograph without wells has a reason."""
+    samples, _, total = registry.part("cytowell.sources.paths:named")(paths)
+    wells_in = registry.part("cytowell.plates.grid:wells_or_why")
+    rows = registry.part("cytowell.plates.listing:rows")
+    found: list[dict[str, Any]] = []
+    told: list[str] = []
+    drawn: set[Path] = set()
+    plates = 0
+    with speaking(quiet) as speaker:
+        for number, path in enumerate(_photographs(samples), 1):
+            wells = wells_in(path, rotate)
+            found += rows(path, wells)
+            plates += len(set(wells.plates))
+            if wells.reason:
+                told.append(f"{path}: {wells.reason}")
+            if overlay and wells.boxes:
+                registry.part("cytowell.plates.listing:save_overlay")(
+                    path, wells, Path(overlay), drawn
+                )
+            speaker.ticked(number, total or 0, "finding wells")
+        if not found:
+            raise EmptyDataset("Nothing was named to be looked at.", "Give photographs or folders.")
+        registry.part("cytowell.plates.listing:write")(found, Path(out) if out else None)
+        for sentence in told:
+            speaker.said(sentence)
+        wells = sum(1 for row in found if row["well"])
+        speaker.said(f"{number} photographs: {wells} wells on {plates} plates or fields.")
+
+
+def _photographs(samples: Iterator[Any]) -> Iterator[str]:
+    """Give each photograph once, as named."""
+    seen = set()
+    for sample in samples:
+        if sample.path not in seen:
+            seen.add(sample.path)
+            yield sample.path

@@ -1,0 +1,130 @@
+"""What was found, drawn on the photograph: boxes or rims in colours, each with a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from cytowell.types import Box
+
+SIDE = 2000
+"""Longer side in pixels of an overlay: names can be read, and a plate is no 10 MB."""
+
+SMALLEST_TEXT = 9
+"""Pixels below which a word is not written: it would be a smudge on its well."""
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#444444")
+"""Told apart by colour-blind eyes too (Okabe & Ito 2008)."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One thing to be drawn: where, which word on it, in which colour, round or as a rectangle."""
+
+    box: Box
+    word: str = ""
+    colour: str = COLOURS[0]
+    round: bool = False
+    strong: bool = False
+
+
+def draw(
+    photograph: Image.Image,
+    marks: Sequence[Mark],
+    heading: str = "",
+    legend: Sequence[tuple[str, str]] = (),
+) -> Image.Image:
+    """Give a copy of an upright photograph with marks on it; boxes are in the photograph's pixels.
+
+    Parameters
+    ----------
+    heading
+        A sentence above the photograph.
+    legend
+        Words and their colours, above the photograph too: nothing of it is covered.
+    """
+    scale = min(1.0, SIDE / max(photograph.size))
+    size = (max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale)))
+    picture = photograph.convert("RGB")
+    picture = picture.copy() if scale == 1 else picture.resize(size, Image.Resampling.BOX)
+    pen = ImageDraw.Draw(picture)
+    for mark in marks:
+        _draw(pen, mark, scale)
+    words = [*([(heading, "#000000")] if heading else []), *legend]
+    return _headed(picture, words) if words else picture
+
+
+def _headed(picture: Image.Image, words: Sequence[tuple[str, str]]) -> Image.Image:
+    """Put words in their colours on a white strip above a picture, in as many lines as needed."""
+    tall = max(14, round(max(picture.size) / 60))
+    font = ImageFont.load_default(tall)
+    gap, line = tall, round(1.6 * tall)
+    x, y, placed = gap, round(0.3 * tall), []
+    for word, colour in words:
+        for part in _folded(word, font, picture.width - 2 * gap):
+            wide = round(font.getlength(part))
+            if x > gap and x + wide > picture.width - gap:
+                x, y = gap, y + line
+            placed.append((x, y, part, colour))
+            x += wide + 2 * gap
+    whole = Image.new("RGB", (picture.width, picture.height + y + line), "#ffffff")
+    whole.paste(picture, (0, y + line))
+    pen = ImageDraw.Draw(whole)
+    for left, top, part, colour in placed:
+        pen.text((left, top), part, colour, font)
+    return whole
+
+
+def _folded(sentence: str, font: Any, width: int) -> Iterator[str]:
+    """Break a sentence into lines that fit."""
+    line = ""
+    for word in sentence.split():
+        longer = f"{line} {word}".strip()
+        if line and font.getlength(longer) > width:
+            yield line
+            longer = word
+        line = longer
+    yield line
+
+
+def _draw(pen: ImageDraw.ImageDraw, mark: Mark, scale: float) -> None:
+    b = mark.box
+    corners = [v * scale for v in (b.x, b.y, b.x + b.width, b.y + b.height)]
+    corners[2], corners[3] = max(corners[0], corners[2]), max(corners[1], corners[3])
+    short = min(corners[2] - corners[0], corners[3] - corners[1])
+    width = max(1, round(short / (14 if mark.strong else 40)))
+    if mark.round:
+        pen.ellipse(corners, outline=mark.colour, width=width)
+    else:
+        pen.rectangle(corners, outline=mark.colour, width=max(width, 2))
+    if not mark.word:
+        return
+    if mark.round:
+        _within(pen, mark, corners, short)
+    else:
+        _above(pen, mark, corners)
+
+
+def _within(pen: ImageDraw.ImageDraw, mark: Mark, corners: Sequence[float], short: float) -> None:
+    """Write along the upper rim of a well: what is in its middle stays to be seen."""
+    size = min(24.0, 1.0 * short / max(3, len(mark.word)))
+    if size < SMALLEST_TEXT:
+        return
+    middle = ((corners[0] + corners[2]) / 2, corners[1] + 0.08 * short + 0.6 * size)
+    font = ImageFont.load_default(size)
+    stroke = max(1, round(size / 9))
+    pen.text(middle, mark.word, mark.colour, font, anchor="mm", stroke_width=stroke,
+             stroke_fill="#ffffff")  # fmt: skip
+
+
+def _above(pen: ImageDraw.ImageDraw, mark: Mark, corners: Sequence[float]) -> None:
+    """Write on a label over a box, or in it where there is no room above."""
+    font = ImageFont.load_default(14)
+    left, top, right, bottom = pen.textbbox((0, 0), mark.word, font=font)
+    tall, wide = bottom - top + 6, right - left + 6
+    y = corners[1] - tall if corners[1] >= tall else corners[1]
+    pen.rectangle((corners[0], y, corners[0] + wide, y + tall), fill=mark.colour)
+    pen.text((corners[0] + 3 - left, y + 3 - top), mark.word, "#ffffff", font)

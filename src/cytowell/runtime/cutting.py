@@ -1,0 +1,109 @@
+"""Cut-outs of photographs as a data set of their own, whose groups are the photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cytowell.errors import EmptyDataset, ImageError, StorageError
+from cytowell.images import Preprocessing, cut_out, photograph_of
+from cytowell.storage import explaining, is_there, replacing_folder
+from cytowell.types import OBJECT, Sample
+
+TABLE = "samples.csv"
+UNLABELLED = "unlabelled"
+
+
+def crop(
+    samples: Iterable[Sample],
+    out: str | Path,
+    record: Preprocessing | None = None,
+    ticked: Callable[[int], None] | None = None,
+) -> tuple[int, list[str]]:
+    """Cut boxes out of photographs, at their own resolution, without loss.
+
+    Writes ``<label>/<photograph>-<well or number>.png`` and ``samples.csv``, which `read` takes:
+    path, label, group (the photograph, or what it belongs to), split, and where each came from.
+
+    Parameters
+    ----------
+    samples
+        Boxes in photographs; those without a box are left out and named.
+    out
+        A new folder.
+    record
+        Margin, square and round mask.
+
+    Returns
+    -------
+    tuple
+        How many were cut out, and a sentence for every photograph or box that could not be.
+
+    Raises
+    ------
+    EmptyDataset
+        If there was nothing to cut out.
+    StorageError
+        If `out` holds something already.
+    """
+    target, how = Path(out), record or Preprocessing()
+    if is_there(target) and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} holds something already.", "Name a new folder.")
+    rows: list[dict[str, Any]] = []
+    said: dict[str, None] = {}
+    taken: set[str] = set()
+    with replacing_folder(target) as beside:
+        for number, sample in enumerate(samples, 1):
+            if sample.box is None:
+                said[f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
+                continue
+            try:
+                part = cut_out(photograph_of(sample.path, how), how, sample.box)
+            except ImageError as error:
+                said[str(error)] = None
+                continue
+            name = _name(sample, number, taken)
+            with explaining(target / name):
+                (beside / name).parent.mkdir(parents=True, exist_ok=True)
+                part.save(beside / name)
+            rows.append(_row(name, sample))
+            if ticked is not None:
+                ticked(len(rows))
+        if not rows:
+            first = next(iter(said), "No photograph was given.")
+            raise EmptyDataset(f"Nothing was cut out. {first}")
+        pd.DataFrame(rows).to_csv(beside / TABLE, index=False, lineterminator="\n")
+    return len(rows), list(said)
+
+
+def _name(sample: Sample, number: int, taken: set[str]) -> str:
+    """Give a path below the folder that says what, which photograph, which object."""
+    stem = Path(sample.path.split("::")[0]).stem
+    plate, well = (str(sample.extra.get(k) or "") for k in ("plate", "well"))
+    which = well or str(sample.extra.get(OBJECT) or number)
+    if plate not in ("", "1"):
+        which = f"{plate}-{which}"
+    folder = (sample.label or UNLABELLED).replace("/", "-")
+    name, count = f"{folder}/{stem}-{which}.png", 1
+    while name.casefold() in taken:
+        count += 1
+        name = f"{folder}/{stem}-{which}-{count}.png"
+    taken.add(name.casefold())
+    return name
+
+
+def _row(name: str, sample: Sample) -> dict[str, Any]:
+    box = sample.box
+    assert box is not None
+    row: dict[str, Any] = {
+        "path": name,
+        "label": sample.label,
+        "group": sample.group or sample.path,
+        "split": sample.split,
+        "photo": sample.path,
+    }
+    row |= {f"from_{k}": round(getattr(box, k), 2) for k in ("x", "y", "width", "height")}
+    return row | {k: v for k, v in sample.extra.items() if k not in row}

@@ -1,0 +1,77 @@
+"""What is in a photograph, before anybody says what it is: wells, cells, or the picture itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from cytowell.errors import ImageError, RecipeError
+from cytowell.plates.grid import samples_of, wells_in
+from cytowell.registry import unknown
+from cytowell.types import OBJECT, Sample
+
+FINDS = ("none", "wells", "cells")
+
+Finder = Callable[[str], list[Sample]]
+"""Gives a sample with a box for every object of a photograph; one with `nothing` for none."""
+
+
+def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
+    """Give what looks for objects; None where photographs are called whole.
+
+    Parameters
+    ----------
+    find
+        `none`, `wells` (no model needed) or `cells`.
+    rotate
+        Degrees by which plates are turned clockwise.
+    detector
+        A detector bundle, for `cells`.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such thing to find.
+    RecipeError
+        If cells are to be found without a detector.
+    """
+    if find == "none":
+        return None
+    if find == "wells":
+        return lambda path: samples_of(path, wells_in(path, rotate))
+    if find == "cells":
+        raise RecipeError(
+            "Cells are found by a detector.", "Give boxes in a table, or use --find wells."
+        )
+    raise unknown("thing to find called", find, FINDS)
+
+
+def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Sample]:
+    """Give every object of photographs, numbered, with the photograph's own columns.
+
+    A sample that has a box already is an object that somebody has found; it goes through.
+    """
+    for photograph in photographs:
+        if find is None or photograph.box is not None:
+            yield photograph
+            continue
+        try:
+            listed = find(photograph.path)
+        except ImageError:
+            # Whoever calls it will fail to read it too, and say so in the usual words.
+            listed = [photograph]
+        for number, found in enumerate(listed, 1):
+            place = dict(found.extra)
+            extra = {
+                OBJECT: None if found.box is None else number,
+                "plate": place.pop("plate", ""),
+                "well": place.pop("well", ""),
+                "score": place.pop("confidence", None),
+            }
+            yield replace(
+                photograph,
+                group=photograph.group or photograph.path,
+                box=found.box,
+                nothing=found.nothing,
+                extra=extra | place | dict(photograph.extra),
+            )

@@ -1,0 +1,237 @@
+"""COCO JSON: images, annotations with `bbox` in pixels, categories; Roboflow's exports too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cytowell.errors import BadAnnotation, ImageError
+from cytowell.images import orientation_of, upright_size
+from cytowell.sources.annotations import (
+    Photograph,
+    Stands,
+    around,
+    dataset_of,
+    few,
+    images_below,
+    number,
+    part_of,
+    require_images,
+    said,
+    upright,
+)
+from cytowell.types import Box, Dataset
+
+SUFFIX = "_annotations.coco.json"
+
+
+@dataclass
+class _Told:
+    """What the reading came across, for the notes."""
+
+    stands: dict[str, Stands] = field(default_factory=dict)
+    polygons: int = 0
+    turned: set[str] = field(default_factory=set)
+    nameless: int = 0
+    homeless: int = 0
+    missing: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> Dataset:
+    """Read a COCO file, or a folder of them with their images.
+
+    A file in or named after a ``train/valid/test`` folder gives its images that part.
+
+    Raises
+    ------
+    BadAnnotation
+        If a file is no COCO JSON, or its boxes were drawn at another size.
+    EmptyDataset
+        If there is no image.
+    """
+    files = [path] if path.is_file() else files_of(path)
+    root = path if path.is_dir() else path.parent
+    told = _Told()
+    photographs: dict[str, Photograph] = {}
+    for file in files:
+        for p in _read_file(file, root, told):
+            first = photographs.setdefault(p.path, p)
+            if first is not p:
+                first.boxes += p.boxes
+    for image in images_below(root):
+        if files and str(image) not in photographs:
+            photographs[str(image)] = Photograph(str(image), split=_part(image.parent, root))
+    require_images(list(photographs), path)
+    return dataset_of(photographs.values(), _notes(told, photographs))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Give the COCO files of a folder: Roboflow's, or those of an `annotations` folder."""
+    found = [f for part in ("", "train", "valid", "val", "test")
+             for f in [folder / part / SUFFIX] if f.is_file()]  # fmt: skip
+    if found:
+        return found
+    places = [folder / "annotations", folder]
+    for place in places:
+        listed = sorted(place.glob("*.json")) if place.is_dir() else []
+        good = [f for f in listed if _looks_like(f)]
+        if good:
+            return good
+    return []
+
+
+def _looks_like(file: Path) -> bool:
+    with file.open("rb") as handle:
+        head = handle.read(1 << 16)
+    return any(word in head for word in (b'"images"', b'"annotations"', b'"categories"'))
+
+
+def _read_file(file: Path, root: Path, told: _Told) -> list[Photograph]:
+    try:
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadAnnotation(f"{file} is no JSON ({error}).", "Export it again.") from error
+    if not isinstance(given, dict) or not isinstance(given.get("images"), list):
+        raise BadAnnotation(
+            f"{file} has no list of images.",
+            "COCO JSON has images, annotations and categories; export it again.",
+        )
+    try:
+        names = {c["id"]: str(c["name"]).strip() for c in given.get("categories", [])}
+        images = {i["id"]: i for i in given["images"]}
+        files = {key: str(i["file_name"]) for key, i in images.items()}
+    except (KeyError, TypeError) as error:
+        raise BadAnnotation(
+            f"{file} has an image or a category without {error}.", "Export it again."
+        ) from error
+    part = part_of(file.parent.name) or next(
+        (p for w in file.stem.replace("_", " ").split() if (p := part_of(w))), None
+    )
+    places = _Places(file, root)
+    photographs = {
+        key: Photograph(places.find(name), str(file), part) for key, name in files.items()
+    }
+    told.missing += [p.path for p in photographs.values() if not Path(p.path).is_file()]
+    for count, annotation in enumerate(given.get("annotations", []), 1):
+        where = f"{file} annotation {count}"
+        if not isinstance(annotation, dict) or annotation.get("image_id") not in photographs:
+            told.homeless += 1
+            continue
+        key = annotation["image_id"]
+        _add(annotation, photographs[key], images[key], names, where, told)
+    return list(photographs.values())
+
+
+def _add(
+    annotation: dict[str, Any],
+    photograph: Photograph,
+    image: dict[str, Any],
+    names: dict[Any, str],
+    where: str,
+    told: _Told,
+) -> None:
+    stands = told.stands.get(photograph.path)
+    if stands is None:
+        try:
+            stands = told.stands[photograph.path] = orientation_of(photograph.path)
+        except ImageError as error:
+            if Path(photograph.path).is_file() and str(error) not in told.unread:
+                told.unread.append(str(error))
+            return
+    drawn = _box(annotation, where, told)
+    label = names.get(annotation.get("category_id"))
+    told.nameless += label is None
+    wide, tall = (number(image.get(k, 0) or 0, where) for k in ("width", "height"))
+    box = upright(drawn, (wide, tall), stands, photograph.path, where)
+    if box is not drawn:
+        told.turned.add(photograph.path)
+    photograph.boxes.append((box, label))
+
+
+def _box(annotation: dict[str, Any], where: str, told: _Told) -> Box:
+    given = annotation.get("bbox")
+    if isinstance(given, list) and len(given) == 4:
+        return Box(*(number(v, where) for v in given))
+    outline = annotation.get("segmentation")
+    if isinstance(outline, list) and outline:
+        flat = [number(v, where) for ring in outline for v in ring]
+        if len(flat) >= 6 and len(flat) % 2 == 0:
+            told.polygons += 1
+            return around(flat[::2], flat[1::2])
+    raise BadAnnotation(
+        f"{where} has neither a box of four numbers nor a polygon.",
+        "Give bbox: [x, y, width, height] in pixels; masks are not read.",
+    )
+
+
+class _Places:
+    """Finds the images that a file names: beside it, below the folder, wherever the name is."""
+
+    def __init__(self, file: Path, root: Path) -> None:
+        self._near = (file.parent, root, root / "images", file.parent / "images")
+        self._root = root
+        self._by_name: dict[str, str] | None = None
+
+    def find(self, name: str) -> str:
+        for folder in self._near:
+            if (folder / name).is_file():
+                return str(folder / name)
+        if self._by_name is None:
+            self._by_name = {f.name: str(f) for f in images_below(self._root)}
+        return self._by_name.get(Path(name).name, str(self._near[0] / name))
+
+
+def _part(folder: Path, root: Path) -> str | None:
+    while folder not in (root, folder.parent):
+        part = part_of(folder.name)
+        if part:
+            return part
+        folder = folder.parent
+    return None
+
+
+def _notes(told: _Told, photographs: dict[str, Photograph]) -> Iterator[str]:
+    missing = [Path(p).name for p in told.missing]
+    yield from said(len(missing), f"images that are told of are not there: {few(missing)}.")
+    bare = [Path(p.path).name for p in photographs.values() if not p.annotation]
+    yield from said(len(bare), f"images are told of nowhere: {few(bare)}.")
+    yield from said(told.polygons, "polygons: the rectangle around each is taken.")
+    yield from said(told.nameless, "boxes are of a category without a name: they have no label.")
+    yield from said(told.homeless, "annotations belong to no image and were left out.")
+    yield from said(
+        len(told.turned), "photographs were annotated as stored: boxes are turned with EXIF."
+    )
+    yield from said(len(told.unread), f"images could not be opened: {few(told.unread)}")
+
+
+PLACE = "{part}/{name}"
+"""Where an image goes in a folder that is written."""
+
+
+def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str]) -> None:
+    """Write a file for each part, beside its photographs, which lie there already (`PLACE`)."""
+    numbers = {name: i for i, name in enumerate(classes, 1)}
+    categories = [{"id": i, "name": n, "supercategory": "none"} for n, i in numbers.items()]
+    for place in dict.fromkeys(Path(p.path).parent for p in photographs):
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for p in photographs:
+            if Path(p.path).parent != place:
+                continue
+            wide, tall = upright_size(p.path)
+            image = {"id": len(images) + 1, "file_name": Path(p.path).name}
+            images.append(image | {"width": wide, "height": tall})
+            for box, label in p.boxes:
+                annotation: dict[str, Any] = {"id": len(annotations) + 1}
+                annotation |= {"image_id": len(images), "iscrowd": 0}
+                annotation["bbox"] = [box.x, box.y, box.width, box.height]
+                annotation["area"] = box.width * box.height
+                if label is not None:
+                    annotation["category_id"] = numbers[label]
+                annotations.append(annotation)
+        given = {"images": images, "annotations": annotations, "categories": categories}
+        (place / SUFFIX).write_text(json.dumps(given, ensure_ascii=False), encoding="utf-8")
