@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused, BundleTooNew
+from cytowell.runtime import sealed
 from cytowell.runtime.backbone import open_backbone
-from cytowell.runtime.bundle import FILES, Bundle, load
+from cytowell.runtime.bundle import Bundle, load
 from cytowell.runtime.head import Head
 from cytowell.runtime.session import Session
+
+FILES = ("bundle.json", *(name for part in sealed.FILES["classifier"] for name in part))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from cytowell.cli import (
     compare,
     convert,
     crop,
+    detect,
     evaluate,
     export,
     fetch,
@@ -49,6 +50,7 @@ VERBS = (
 
 for verb in VERBS:
     app.command(name=verb.NAME)(verb.command)
+app.add_typer(detect.app, name=detect.NAME)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import typer
 import cytowell
 from cytowell import registry
 from cytowell.cli.options import (
+    DetectorOption,
     FindOption,
     MarginOption,
     QuietOption,
@@ -34,6 +35,7 @@ def command(
     ],
     out: Annotated[str, typer.Option(help="New folder to write to.")] = "cut-outs",
     find: FindOption = "none",
+    detector: DetectorOption = "",
     rotate: RotateOption = 0,
     margin: MarginOption = None,
     square: SquareOption = False,
@@ -44,7 +46,7 @@ def command(
     record = registry.part("cytowell.images:Preprocessing")(
         margin=margin or 0.0, square=square, round=round_
     )
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate)
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector)
     samples: Any
     with speaking(quiet) as speaker:
         if looks is None:

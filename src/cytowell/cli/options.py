@@ -59,3 +59,6 @@ SquareOption = Annotated[bool, typer.Option("--square", help="Widen boxes to squ
 RoundOption = Annotated[
     bool, typer.Option("--round", help="Paint black what lies outside the ellipse in a box.")
 ]
+DetectorOption = Annotated[
+    str, typer.Option(help="Detector bundle, for --find cells.", show_default=False)
+]

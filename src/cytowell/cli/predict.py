@@ -12,6 +12,7 @@ import typer
 import cytowell
 from cytowell import registry
 from cytowell.cli.options import (
+    DetectorOption,
     FindOption,
     MarginOption,
     QuietOption,
@@ -45,6 +46,7 @@ def command(
         ),
     ] = "",
     find: FindOption = "none",
+    detector: DetectorOption = "",
     rotate: RotateOption = 0,
     margin: MarginOption = None,
     square: SquareOption = False,
@@ -67,7 +69,7 @@ def command(
     """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
     loaded = cytowell.load(bundle).cutting(margin, square or None, round_ or None)
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate)
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector)
     if looks is not None:
         samples = registry.part("cytowell.runtime.finding:objects")(samples, looks)
         known, total = known | {"group", "box"}, None

@@ -28,16 +28,15 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from cytowell import registry
-from cytowell.errors import BundleCorrupt, BundleError, BundleRefused, BundleTooNew
+from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images import Preprocessing
 from cytowell.runtime import pipeline
 from cytowell.runtime.head import Head, Statistics
+from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
 from cytowell.runtime.session import Session
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import BoolArray, FloatArray, Pixels, Predictions, Sample
 
-FORMAT = 1
-FILES = ("bundle.json", "backbone.onnx", "head.npz", "statistics.npz", "MODEL_CARD.md")
 _CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
 
 
@@ -257,13 +256,8 @@ class Bundle:
                 np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
             (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
             record = json.dumps(self.facts.to_json(), indent=1, ensure_ascii=False)
-            (beside / "bundle.json").write_text(record + "\n", encoding="utf-8")
-            lines = [
-                f"{hashlib.sha256((beside / name).read_bytes()).hexdigest()}  {name}"
-                for name in FILES
-                if (beside / name).exists()
-            ]
-            (beside / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            (beside / RECORD).write_text(record + "\n", encoding="utf-8")
+            seal(beside, "classifier")
 
 
 def decide(
@@ -308,17 +302,7 @@ def load(bundle: str | Path) -> Bundle:
         If a later version of Cytowell wrote it.
     """
     folder = find(bundle)
-    contents = _verified(folder)
-    try:
-        record = json.loads(contents["bundle.json"])
-        version = int(record["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleCorrupt(f"{folder}/bundle.json cannot be read ({error}).", _AGAIN) from error
-    if version > FORMAT:
-        raise BundleTooNew(
-            f"{folder} has the format {version}; this Cytowell reads up to {FORMAT}.",
-            "Run: pip install --upgrade cytowell.",
-        )
+    record, contents = opened(folder, "classifier")
     try:
         facts = Facts.from_json(record)
         arrays = _arrays(contents["head.npz"])
@@ -329,12 +313,9 @@ def load(bundle: str | Path) -> Bundle:
         if head.weight.shape[0] != len(facts.classes) or head.bias.shape != head.weight.shape[:1]:
             raise ValueError(f"a head of shape {head.weight.shape} on {len(facts.classes)} classes")
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleCorrupt(f"{folder} is incomplete ({error}).", _AGAIN) from error
-    digest = hashlib.sha256(contents["SHA256SUMS"]).hexdigest()
+        raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
+    digest = hashlib.sha256(contents[SUMS]).hexdigest()
     return Bundle(facts, head, statistics, contents["backbone.onnx"], digest, str(folder))
-
-
-_AGAIN = "Copy the bundle again from where it was made."
 
 
 def find(bundle: str | Path) -> Path:
@@ -361,28 +342,6 @@ def find(bundle: str | Path) -> Path:
         f"{bundle} is no bundle (no bundle.json in it).",
         f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
     )
-
-
-def _verified(folder: Path) -> dict[str, bytes]:
-    sums = folder / "SHA256SUMS"
-    try:
-        listed = sums.read_bytes()
-        lines = [line.split("  ", 1) for line in listed.decode("utf-8").splitlines() if line]
-        wanted = {name: digest for digest, name in lines}
-    except (OSError, ValueError) as error:
-        raise BundleCorrupt(f"{folder} has no readable SHA256SUMS.", _AGAIN) from error
-    required = {"bundle.json", "backbone.onnx", "head.npz"}
-    if not required <= set(wanted) <= set(FILES):
-        raise BundleCorrupt(f"{sums} does not list the files of a bundle.", _AGAIN)
-    contents = {"SHA256SUMS": listed}
-    for name, digest in wanted.items():
-        try:
-            contents[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise BundleCorrupt(f"{folder / name} is missing.", _AGAIN) from error
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise BundleCorrupt(f"{folder / name} was changed since the bundle was made.", _AGAIN)
-    return contents
 
 
 def _fields(statistics: Statistics) -> dict[str, Any]:

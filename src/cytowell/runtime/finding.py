@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from cytowell.errors import ImageError, RecipeError
+from cytowell.images import open_upright
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import unknown
+from cytowell.runtime.detector import Detector, load_detector
 from cytowell.types import OBJECT, Sample
 
 FINDS = ("none", "wells", "cells")
@@ -40,10 +42,33 @@ def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
     if find == "wells":
         return lambda path: samples_of(path, wells_in(path, rotate))
     if find == "cells":
-        raise RecipeError(
-            "Cells are found by a detector.", "Give boxes in a table, or use --find wells."
-        )
+        if not detector:
+            raise RecipeError(
+                "Cells are found by a detector.",
+                "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
+            )
+        return _detecting(load_detector(detector))
     raise unknown("thing to find called", find, FINDS)
+
+
+def _detecting(detector: Detector) -> Finder:
+    names = detector.facts.classes
+
+    def find(path: str) -> list[Sample]:
+        found = detector.find(open_upright(path))
+        if not len(found):
+            return [Sample(path, group=path, nothing="the detector found nothing")]
+        return [
+            Sample(
+                path,
+                group=path,
+                box=box,
+                extra={"confidence": round(float(sure), 3), "found": names[int(label)]},
+            )
+            for box, label, sure in zip(found.boxes, found.labels, found.scores, strict=True)
+        ]
+
+    return find
 
 
 def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Sample]:

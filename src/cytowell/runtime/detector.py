@@ -1,0 +1,351 @@
+"""A detector bundle: one ONNX network, how it wants its photograph, and how it says its boxes.
+
+bundle.json      kind `detector`, format, classes, reading, thresholds, origin
+detector.onnx    the network
+MODEL_CARD.md    the same for people
+SHA256SUMS       of every file above, verified at loading
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
+from cytowell.runtime.boxes import Letterbox, letterbox, suppress, tiles
+from cytowell.runtime.outside import reaches_outside
+from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
+from cytowell.storage import is_there, replacing_folder
+from cytowell.types import Box, FloatArray, IntArray, Pixels
+
+NETWORK = "detector.onnx"
+CARD = "MODEL_CARD.md"
+
+SAYS = ("boxes", "yolox", "yolov5", "yolov8")
+"""How networks say their boxes: decoded corners and scores (ours); YOLOX's raw grid; rows of
+centre, sides, certainty, classes; columns of centre, sides, classes."""
+
+STRIDES = (8, 16, 32)
+
+SHARED = 0.25
+"""Part of a tile's side that its neighbour covers too: what one cuts the other sees whole."""
+
+LARGER = 1.5
+"""Times the size of photographs that were learnt from at which one is looked at in tiles."""
+
+MOST = 3000
+"""Candidates that are compared with one another, the surest ones."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a photograph becomes a detector's input.
+
+    Attributes
+    ----------
+    side
+        Of the square input, in pixels.
+    centred
+        Whether a letterbox holds the photograph in its middle, or in its upper left.
+    rows_first
+        Whether the input is (N, H, W, 3) uint8; else (N, 3, H, W) float.
+    blue_first
+        Whether colours come as blue, green, red.
+    divisor
+        What pixels 0..255 are divided by.
+    """
+
+    side: int
+    centred: bool = False
+    rows_first: bool = False
+    blue_first: bool = False
+    divisor: float = 1.0
+
+
+@dataclass(frozen=True)
+class DetectorFacts:
+    """What `bundle.json` of a detector says.
+
+    Attributes
+    ----------
+    says
+        One of `SAYS`.
+    score
+        Certainty from which on a box is one.
+    overlap
+        Of two boxes of a class that overlap by more than this, the surer one is kept.
+    photograph
+        Longer side in pixels of photographs that were learnt from, 0 if nobody knows: much larger
+        ones are looked at in tiles of that size.
+    """
+
+    classes: tuple[str, ...]
+    reading: Reading
+    says: str = "boxes"
+    score: float = 0.3
+    overlap: float = 0.6
+    photograph: int = 0
+    synthetic: bool = False
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as it is written."""
+        record = asdict(self) | {"format": FORMAT, "kind": "detector"}
+        return record | {"classes": list(self.classes)}
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> DetectorFacts:
+        """Read the record."""
+        known = {k: record[k] for k in DetectorFacts.__dataclass_fields__ if k in record}
+        known["classes"] = tuple(record["classes"])
+        known["reading"] = Reading(**record["reading"])
+        if known["says"] not in SAYS:
+            raise ValueError(f"it says boxes as {known['says']!r}")
+        return DetectorFacts(**known)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Objects of one photograph, the surest first; row i of everything belongs to object i.
+
+    Attributes
+    ----------
+    boxes
+        In pixels of the upright photograph, inside of it.
+    labels, scores
+        Class indices and certainties 0..1; (N,).
+    """
+
+    boxes: tuple[Box, ...]
+    labels: IntArray
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class Detector:
+    """Finds objects in photographs; made by `load_detector`.
+
+    Parameters
+    ----------
+    model
+        The bytes of the network.
+    digest
+        Hash of the bundle.
+    threads
+        That one call may use.
+    """
+
+    def __init__(
+        self, facts: DetectorFacts, model: bytes, digest: str = "", name: str = "detector"
+    ) -> None:
+        self.facts = facts
+        self.model = model
+        self.digest = digest
+        self.name = name
+        self._session = session_of(model, name)
+        self._input = self._session.get_inputs()[0]
+
+    def find(self, photograph: Image.Image, score: float | None = None) -> Found:
+        """Find objects in an upright RGB photograph; a large one is looked at in tiles.
+
+        Parameters
+        ----------
+        score
+            Certainty from which on a box is one; the bundle's without it.
+        """
+        least = self.facts.score if score is None else score
+        corners, scores, labels = [], [], []
+        for left, top, right, bottom in self._tiles(photograph.size):
+            whole = (left, top, right, bottom) == (0, 0, *photograph.size)
+            part = photograph if whole else photograph.crop((left, top, right, bottom))
+            c, s, k = self._looked_at(part, least)
+            inner = _uncut(c, part.size, (left, top), photograph.size)
+            corners.append(c[inner] + [left, top, left, top])
+            scores.append(s[inner])
+            labels.append(k[inner])
+        return self._kept(
+            np.concatenate(corners), np.concatenate(scores), np.concatenate(labels), photograph.size
+        )
+
+    def raw(self, pixels: Pixels) -> list[Any]:
+        """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
+        outputs: list[Any] = self._session.run(None, {self._input.name: self._fed(pixels)})
+        return outputs
+
+    def _fed(self, pixels: Pixels) -> Any:
+        reading = self.facts.reading
+        ordered = pixels[..., ::-1] if reading.blue_first else pixels
+        if reading.rows_first:
+            return np.ascontiguousarray(ordered)
+        kind = np.float16 if "float16" in self._input.type else np.float32
+        scaled = ordered.astype(np.float32) / np.float32(reading.divisor)
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)).astype(kind)
+
+    def _tiles(self, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+        learnt = self.facts.photograph
+        if not learnt or max(size) <= LARGER * learnt:
+            return iter([(0, 0, *size)])
+        return tiles(size, learnt, SHARED)
+
+    def _looked_at(
+        self, image: Image.Image, least: float
+    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Give corners (N, 4) in the image's pixels, scores and classes of every likely box."""
+        boxed = letterbox(image, self.facts.reading.side, self.facts.reading.centred)
+        corners, scores = decode(self.facts, self.raw(boxed.pixels[None]), boxed)
+        best = scores.argmax(axis=1)
+        sure = scores[np.arange(len(best)), best]
+        likely = np.flatnonzero(sure >= least)
+        likely = likely[np.argsort(-sure[likely], kind="stable")[:MOST]]
+        return corners[likely], sure[likely], best[likely].astype(np.int64)
+
+    def _kept(
+        self, corners: FloatArray, scores: FloatArray, labels: IntArray, size: tuple[int, int]
+    ) -> Found:
+        limit = np.array([*size, *size], dtype=np.float64)
+        corners = np.clip(corners, 0.0, limit)
+        real = ((corners[:, 2:] - corners[:, :2]) >= 1.0).all(axis=1)
+        corners, scores, labels = corners[real], scores[real], labels[real]
+        rows = suppress(corners, scores, labels, self.facts.overlap)
+        boxes = tuple(
+            Box(float(a), float(b), float(c - a), float(d - b)) for a, b, c, d in corners[rows]
+        )
+        return Found(boxes, labels[rows], scores[rows])
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write the bundle, whole or not at all, with its sums."""
+        with replacing_folder(folder) as beside:
+            (beside / NETWORK).write_bytes(self.model)
+            (beside / CARD).write_text(card, encoding="utf-8")
+            record = json.dumps(self.facts.to_json(), indent=1, ensure_ascii=False)
+            (beside / RECORD).write_text(record + "\n", encoding="utf-8")
+            seal(beside, "detector")
+
+
+def decode(
+    facts: DetectorFacts, outputs: Sequence[Any], boxed: Letterbox
+) -> tuple[FloatArray, FloatArray]:
+    """Give corners (N, 4) in the photograph's pixels and scores (N, C) of a network's outputs."""
+    first = np.asarray(outputs[0], dtype=np.float64)[0]
+    if facts.says == "boxes":
+        return boxed.back(first), np.asarray(outputs[1], dtype=np.float64)[0]
+    if facts.says == "yolov8":
+        first = first.T
+        places, scores = first[:, :4], first[:, 4:]
+    else:
+        if facts.says == "yolox":
+            first = _placed(first, facts.reading.side)
+        places, scores = first[:, :4], first[:, 4:5] * first[:, 5:]
+    middle, half = places[:, :2], places[:, 2:] / 2
+    return boxed.back(np.concatenate([middle - half, middle + half], axis=1)), scores
+
+
+def _placed(rows: FloatArray, side: int) -> FloatArray:
+    """Give YOLOX's raw rows with centres and sides in pixels (Ge et al. 2021, arXiv 2107.08430)."""
+    grids, strides = [], []
+    for stride in STRIDES:
+        count = side // stride
+        y, x = np.mgrid[:count, :count]
+        grids.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full((count * count, 1), stride))
+    out, steps = rows.copy(), np.concatenate(strides)
+    out[:, :2] = (rows[:, :2] + np.concatenate(grids)) * steps
+    out[:, 2:4] = np.exp(np.clip(rows[:, 2:4], -10, 10)) * steps
+    return out
+
+
+def _uncut(
+    corners: FloatArray, size: tuple[int, int], start: tuple[int, int], whole: tuple[int, int]
+) -> IntArray:
+    """Give positions of boxes that no inner edge of a tile cuts, or that are too large to be whole.
+
+    What is smaller than the part that neighbours share is whole in one of them.
+    """
+    left, top = start
+    right, bottom = left + size[0] < whole[0], top + size[1] < whole[1]
+    fine = np.ones(len(corners), dtype=np.bool_)
+    for cuts, inside in (
+        (left > 0, corners[:, 0] > 1.0),
+        (top > 0, corners[:, 1] > 1.0),
+        (right, corners[:, 2] < size[0] - 1.0),
+        (bottom, corners[:, 3] < size[1] - 1.0),
+    ):
+        if cuts:
+            fine &= inside
+    shared = SHARED * max(size)
+    fine |= (corners[:, 2:] - corners[:, :2]).max(axis=1, initial=0.0) > shared
+    return np.flatnonzero(fine)
+
+
+def session_of(model: bytes, name: str) -> Any:
+    """Open a network that comes as one file.
+
+    Raises
+    ------
+    BundleCorrupt
+        If it is no ONNX file or cannot be run.
+    BundleRefused
+        If it would read other files.
+    """
+    try:
+        outside = reaches_outside(model)
+    except ValueError as error:
+        raise BundleCorrupt(f"{name} is no ONNX file.", "Export it again.") from error
+    if outside:
+        raise BundleRefused(
+            f"{name} keeps numbers in files outside of itself.",
+            "Save the model as one file, without external data.",
+        )
+    options = ort.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        said = str(error).splitlines()[0][:200]
+        raise BundleCorrupt(f"{name} cannot be run ({said}).", "Export it again.") from error
+
+
+def load_detector(bundle: str | Path) -> Detector:
+    """Read and verify a detector bundle: its folder, or the folder of the run that made it.
+
+    Raises
+    ------
+    BundleError
+        If it is none, or a classifier.
+    BundleCorrupt
+        If a file is missing or was changed.
+    BundleTooNew
+        If a later version of Cytowell wrote it.
+    """
+    place = Path(bundle)
+    if place.suffix.lower() == ".onnx":
+        raise BundleError(
+            f"{bundle} is a network and no bundle: nobody says how it wants its photographs.",
+            "Run: cytowell detect import NETWORK.onnx --out FOLDER.",
+        )
+    there = [f for f in (place, place / "bundle") if is_there(f / RECORD)]
+    if not there:
+        raise BundleError(
+            f"{bundle} is no detector (no {RECORD} in it).",
+            "Give what cytowell detect train or cytowell detect import wrote.",
+        )
+    folder = there[0]
+    record, contents = opened(folder, "detector")
+    try:
+        facts = DetectorFacts.from_json(record)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
+    digest = hashlib.sha256(contents[SUMS]).hexdigest()
+    return Detector(facts, contents[NETWORK], digest, str(folder))

@@ -1,0 +1,100 @@
+"""A folder whose files are listed with their sums: one changed byte is noticed in time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cytowell.errors import BundleCorrupt, BundleError, BundleTooNew
+
+SUMS = "SHA256SUMS"
+RECORD = "bundle.json"
+
+FORMAT = 1
+"""Version of the bundle format; a later one is refused."""
+
+FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "classifier": (("backbone.onnx", "head.npz"), ("statistics.npz", "MODEL_CARD.md")),
+    "detector": (("detector.onnx",), ("MODEL_CARD.md",)),
+}
+"""Files that a bundle of each kind has beside its record, and those that it may have."""
+
+AGAIN = "Copy the bundle again from where it was made."
+
+
+def seal(folder: Path, kind: str) -> None:
+    """Write the sums of the files of a bundle that are there."""
+    required, further = FILES[kind]
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}"
+        for name in (RECORD, *required, *further)
+        if (folder / name).exists()
+    ]
+    (folder / SUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def opened(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Give what `bundle.json` says and the bytes of every file, verified.
+
+    Raises
+    ------
+    BundleError
+        If it is a bundle of another kind.
+    BundleCorrupt
+        If a file is missing, was changed, or is none of those that such a folder has.
+    BundleTooNew
+        If a later version of Cytowell wrote it.
+    """
+    contents = _verified(folder)
+    if RECORD not in contents:
+        raise BundleCorrupt(f"{folder / SUMS} does not list the files of a bundle.", AGAIN)
+    record = _record(folder, contents[RECORD])
+    found = str(record.get("kind", "classifier"))
+    if found != kind:
+        raise BundleError(
+            f"{folder} is a {found} and no {kind}.",
+            "A classifier goes to --bundle, a detector to --detector.",
+        )
+    required, further = FILES[kind]
+    named = set(contents) - {SUMS}
+    if not {RECORD, *required} <= named <= {RECORD, *required, *further}:
+        raise BundleCorrupt(f"{folder / SUMS} does not list the files of a bundle.", AGAIN)
+    return record, contents
+
+
+def _verified(folder: Path) -> dict[str, bytes]:
+    sums = folder / SUMS
+    try:
+        listed = sums.read_bytes()
+        lines = [line.split("  ", 1) for line in listed.decode("utf-8").splitlines() if line]
+        wanted = {name: digest for digest, name in lines}
+    except (OSError, ValueError) as error:
+        raise BundleCorrupt(f"{folder} has no readable {SUMS}.", AGAIN) from error
+    known = {RECORD, *(n for pair in FILES.values() for part in pair for n in part)}
+    if not set(wanted) <= known:
+        raise BundleCorrupt(f"{sums} does not list the files of a bundle.", AGAIN)
+    contents = {SUMS: listed}
+    for name, digest in wanted.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise BundleCorrupt(f"{folder / name} is missing.", AGAIN) from error
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise BundleCorrupt(f"{folder / name} was changed since the bundle was made.", AGAIN)
+    return contents
+
+
+def _record(folder: Path, data: bytes) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(data)
+        version = int(record["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleCorrupt(f"{folder}/{RECORD} cannot be read ({error}).", AGAIN) from error
+    if version > FORMAT:
+        raise BundleTooNew(
+            f"{folder} has the format {version}; this Cytowell reads up to {FORMAT}.",
+            "Run: pip install --upgrade cytowell.",
+        )
+    return record
