@@ -229,7 +229,9 @@ def _mean(points: FloatArray) -> FloatArray:
     known = np.isfinite(points)
     total = np.where(known, points, 0.0).sum(axis=1)
     count = known.sum(axis=1)
-    return np.divide(total, count, out=np.full(len(points), np.nan), where=count > 0)
+    means: FloatArray = np.full(len(points), np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def _counts(p: Seen, classes: int, score: float) -> IntArray:

@@ -17,8 +17,8 @@ from cytowell.training.recipe import Finetune
 from cytowell.types import Pixels
 
 SMOOTHED, SMOOTHED_DOUBT = 0.6, 0.3
-"""Temperature at a label smoothing of 0.1. PBC's 597 validation images gave 0.44 to 0.50 for networks
-that are right on 98 to 99 %; 0.74 would have been best for one that is right on 91 %."""
+"""Temperature at a label smoothing of 0.1. PBC's 597 validation images gave 0.44 to 0.50 for
+networks that are right on 98 to 99 %; 0.74 would have been best for one that is right on 91 %."""
 
 
 def export(trained: Trained, pixels: Pixels) -> Makings:
