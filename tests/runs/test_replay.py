@@ -9,6 +9,7 @@ import pytest
 import cytowell
 from cytowell.errors import UnknownName
 from cytowell.runs.candidates import Fit
+from cytowell.runs.compare import Comparison
 from cytowell.runs.replay import BLOOD, replay
 
 pytest.importorskip("torch", reason='needs the extra: pip install "cytowell[train]"')
@@ -25,19 +26,33 @@ def fourteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def blood(fourteen: Path, out: Path, step: str) -> Comparison:
+    """Replay one step of the blood-cell project."""
+    done = replay("blood-cells", cytowell.read(fourteen / "cells"), out, SMALL, only=(step,))
+    assert [*done] == [step]
+    assert (out / step / "report.html").exists()
+    return done[step]
+
+
 @pytest.mark.torch
-def test_the_blood_cell_project_is_replayed(fourteen: Path, tmp_path: Path) -> None:
-    done = replay("blood-cells", cytowell.read(fourteen / "cells"), tmp_path, SMALL)
-    networks = done["networks"].table
+def test_every_network_of_the_blood_cell_project_learns(fourteen: Path, tmp_path: Path) -> None:
+    networks = blood(fourteen, tmp_path, "networks").table
     assert networks["error"].tolist() == [""] * len(BLOOD)
     assert networks["weights"].str.contains("nothing").all()
     assert (networks["bundle_megabytes"] > 0).all()
-    assert len(done["optimisers"].table) == 6
-    cells = done["shuffling"].cells
+
+
+@pytest.mark.torch
+def test_its_optimisers_are_compared(fourteen: Path, tmp_path: Path) -> None:
+    optimisers = blood(fourteen, tmp_path, "optimisers").table
+    assert len(optimisers) == 6
+    assert not optimisers["error"].any()
+
+
+def test_its_protocols_are_compared_with_a_control(fourteen: Path, tmp_path: Path) -> None:
+    cells = blood(fourteen, tmp_path, "shuffling").cells
     assert cells["protocol"].nunique() == 3
     assert cells["permuted"].any()
-    for step in done:
-        assert (tmp_path / step / "report.html").exists()
 
 
 @pytest.mark.torch
