@@ -90,7 +90,7 @@ def judge(what: str, pairs: Iterable[tuple[Wells, Truth]]) -> None:
     low, high = wilson(hit, there) or (0.0, 1.0)
     print(
         f"{what:22s} {photographs:3d} photographs  {hit}/{there} wells found and named "
-        f"({100 * low:.2f} to {100 * high:.0f} %), {invented} invented, "
+        f"({100 * low:.1f} to {100 * high:.1f} %), {invented} invented, "
         f"mean overlap {np.mean(overlaps) if overlaps else 0:.3f}",
         flush=True,
     )
