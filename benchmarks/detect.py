@@ -25,20 +25,23 @@ import numpy as np
 import cytowell
 from cytowell.evaluation.intervals import wilson
 from cytowell.images import open_upright
+from cytowell.images.boxes import overlaps
 from cytowell.plates import Wells, wells_of
 from cytowell.plates.window import FORMATS
 from cytowell.sources.samples_plates import Scene, draw_plate
-from cytowell.types import Box
+from cytowell.types import Box, FloatArray
 
 Truth = dict[str, Box]
 
 
+def corners(box: Box) -> FloatArray:
+    """Give left, top, right, bottom."""
+    return np.array([box.x, box.y, box.x + box.width, box.y + box.height])
+
+
 def overlap(a: Box, b: Box) -> float:
     """Give intersection over union."""
-    across = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    down = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    both = max(0.0, across) * max(0.0, down)
-    return both / (a.width * a.height + b.width * b.height - both)
+    return float(overlaps(corners(a), corners(b)[None])[0])
 
 
 def real(root: Path) -> Iterator[tuple[Wells, Truth]]:

@@ -19,14 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import cytowell
 from cytowell import registry
 from cytowell.images import worker_count
 from cytowell.learners.contract import Task
-from cytowell.learners.frozen import open_backbones
 from cytowell.training.recipe import PRESETS, Finetune
 from cytowell.types import Dataset
+from machine import bare_speed
 
 JUDGED = 597
 """Images of PBC's validation part; as many of the training part are looked at beside them. Of a few
@@ -55,7 +56,6 @@ def measured(data: Dataset, s: Finetune, side: int, steps: int, batch: int) -> t
         trained = learned.curve[-1]
         network = learned.network
         network.backbone.views = 1
-        torch = registry.part("importlib:import_module")("torch")
         pixels = torch.zeros(64, 3, side, side).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             network(pixels)
@@ -63,17 +63,6 @@ def measured(data: Dataset, s: Finetune, side: int, steps: int, batch: int) -> t
             network(pixels)
             looked = (time.perf_counter() - start) / 64
     return batch / trained.images_per_second, looked
-
-
-def bare_speed() -> float:
-    """Give Lite0's forward images/s at 224 px on all threads."""
-    backbone = open_backbones(("imagenet",))[0]
-    pixels = np.zeros((32, 224, 224, 3), dtype=np.uint8)
-    backbone.session.features(pixels, worker_count())
-    start = time.perf_counter()
-    for _ in range(4):
-        backbone.session.features(pixels, worker_count())
-    return 128 / (time.perf_counter() - start)
 
 
 def main() -> None:

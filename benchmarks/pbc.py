@@ -16,15 +16,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 import cytowell
 from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import worker_count
-from cytowell.learners.frozen import open_backbones
 from cytowell.runs.recipe import from_flags
 from cytowell.runs.run import Voice
 from cytowell.sources.walk import walk
+from machine import bare_speed
 
 UNTOLD = ("NEUTROPHIL", "IG")
 """Prefixes that name the mixture, not the sub-class."""
@@ -41,17 +39,6 @@ def write_table(root: Path, table: Path) -> None:
                 prefix = file.name.split("_")[0]
                 known = prefix not in UNTOLD
                 rows.writerow([file.resolve(), file.parent.name, prefix if known else ""])
-
-
-def bare_speed() -> float:
-    """Give Lite0's forward images/s at 224 px on all threads."""
-    backbone = open_backbones(("imagenet",))[0]
-    pixels = np.zeros((32, 224, 224, 3), dtype=np.uint8)
-    backbone.session.features(pixels, worker_count())
-    start = time.perf_counter()
-    for _ in range(4):
-        backbone.session.features(pixels, worker_count())
-    return 128 / (time.perf_counter() - start)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -26,6 +25,11 @@ TABLE: dict[str, dict[str, str]] = {
         "yolo": "cytowell.sources.yolo:read",
         "coco": "cytowell.sources.coco:read",
         "voc": "cytowell.sources.voc:read",
+    },
+    "writers": {
+        "yolo": "cytowell.sources.yolo:WRITER",
+        "coco": "cytowell.sources.coco:WRITER",
+        "voc": "cytowell.sources.voc:WRITER",
     },
     "checks": {
         "files": "cytowell.checks.files:check",
@@ -102,11 +106,6 @@ def did_you_mean(wanted: str, known: list[str]) -> str:
     close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Known: {', '.join(sorted(known))}."
-
-
-def unknown(kind: str, name: str, known: Sequence[str]) -> UnknownName:
-    """Make the error for a name that is not among those that are known."""
-    return UnknownName(f"There is no {kind} {name!r}.", did_you_mean(name, list(known)))
 
 
 def load(kind: str, name: str) -> Any:

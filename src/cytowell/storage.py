@@ -10,8 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from cytowell.errors import StorageError
+from cytowell.errors import RecipeError, StorageError
 
 REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space or choose another --out, then start again.",
@@ -98,6 +99,36 @@ def _take_place(beside: Path, target: Path) -> None:
         if not target.exists() and (old / target.name).exists():
             (old / target.name).replace(target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder to write to that holds something already.
+
+    Raises
+    ------
+    StorageError
+        If anything is there but an empty folder.
+    """
+    if is_there(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(f"{folder} holds something already.", "Name a new folder.")
+
+
+def write_frame(frame: Any, path: Path) -> None:
+    """Write a table (a pandas DataFrame) as CSV or Parquet, whole or not at all.
+
+    Raises
+    ------
+    RecipeError
+        If the file's ending is neither.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise RecipeError(f"{path} has no known ending.", "Use .csv or .parquet.")
+    with replacing(path) as beside:
+        if suffix == ".parquet":
+            frame.to_parquet(beside, index=False)
+        else:
+            frame.to_csv(beside, index=False, lineterminator="\n")
 
 
 def is_there(path: Path | str) -> bool:

@@ -214,7 +214,12 @@ def test_the_command_lists_and_draws_what_it_finds(tmp_path: Path, cli: Runner) 
     assert rows[24]["well"] == rows[25]["well"] == ""
     assert "no lattice" in rows[24]["reason"]
     assert "0 bytes" in rows[25]["reason"]
-    assert [f.name for f in seen.iterdir()] == ["a.jpg"]
+    assert [f.name for f in seen.iterdir()] == ["a-wells.jpg"]
+    before = sorted(f.read_bytes() for f in photographs.iterdir())
+    among = cli("wells", str(photographs), "--overlay", str(photographs))
+    assert among.status == 2
+    assert "another folder" in among.err
+    assert sorted(f.read_bytes() for f in photographs.iterdir()) == before
     turned = cli("wells", str(photographs / "a.jpg"), "--rotate", "180")
     assert turned.out.splitlines()[1].split(",")[2] == "D6"
     assert cli("wells", str(photographs / "a.jpg"), "--rotate", "45").status == 2

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 import cytowell
-from cytowell.errors import BundleCorrupt, BundleError, RecipeError, UnknownName
-from cytowell.runtime.boxes import letterbox, overlaps, suppress, tiles
+from cytowell.errors import BundleCorrupt, BundleError, RecipeError
+from cytowell.images.boxes import letterbox, overlaps
+from cytowell.runtime.boxes import suppress, tiles
 from cytowell.runtime.detector import DetectorFacts, Reading, decode, load_detector
 from cytowell.runtime.imported import import_network
+from cytowell.runtime.sealed import seal
 
 onnx = pytest.importorskip("onnx", reason='needs the extra: pip install "cytowell[train]"')
 
@@ -27,8 +29,8 @@ CELLS = 8 * 8 + 4 * 4 + 2 * 2
 SHAPES = {"yolox": (1, CELLS, 7), "yolov5": (1, 3 * CELLS, 7), "yolov8": (1, 6, CELLS)}
 
 
-def network(path: Path, answer: Any, told: dict[str, str] | None = None) -> Path:
-    """Write a network that says the same of every photograph."""
+def network(path: Path, answer: Any, told: dict[str, str] | None = None, side: int = SIDE) -> Path:
+    """Write a network that says the same of every photograph; of any side for 0."""
     helper = onnx.helper
     answer = np.asarray(answer, dtype=np.float32)
     nodes = [
@@ -44,7 +46,7 @@ def network(path: Path, answer: Any, told: dict[str, str] | None = None) -> Path
     graph = helper.make_graph(
         nodes,
         "constant",
-        [helper.make_tensor_value_info("images", kind, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("images", kind, [1, 3, side or None, side or None])],
         [helper.make_tensor_value_info("output", kind, list(answer.shape))],
         constants,
     )
@@ -89,16 +91,18 @@ def test_what_a_network_leaves_unsaid_is_asked_for(tmp_path: Path) -> None:
         import_network(file)
     with pytest.raises(RecipeError, match="2 classes and not 1"):
         import_network(file, ["red"])
-    with pytest.raises(UnknownName, match="yolov8"):
-        import_network(file, ["red", "white"], "yolo8")
     with pytest.raises(RecipeError, match="score"):
         import_network(file, ["red", "white"], score=7)
+    free = network(tmp_path / "free.onnx", answer("yolox"), side=0)
+    for side in (33, 1 << 20):
+        with pytest.raises(RecipeError, match="multiple of 32"):
+            import_network(free, ["red", "white"], side=side)
     assert (
         import_network(file, ["red", "white"], score=0.95).find(Image.new("RGB", (9, 9))).boxes
         == ()
     )
     odd = network(tmp_path / "odd.onnx", np.zeros((1, 17, 7)))
-    with pytest.raises(BundleError, match="--family"):
+    with pytest.raises(BundleError, match="fits none of"):
         import_network(odd, ["red", "white"])
     flat = network(tmp_path / "flat.onnx", np.zeros((1, 17)))
     with pytest.raises(BundleError, match="no list of boxes"):
@@ -145,6 +149,37 @@ def test_a_bundle_comes_back_and_one_changed_byte_is_noticed(tmp_path: Path, bun
     network_file.write_bytes(bytes(data))
     with pytest.raises(BundleCorrupt, match="changed"):
         load_detector(tmp_path / "detector")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"says": "anything"}, {"score": 0}, {"overlap": "much"}, {"photograph": 1},
+        {"reading": {"side": 1 << 30}}, {"reading": {"side": 64, "divisor": 0}},
+        {"reading": {"side": "wide"}}, {"reading": {"inch": 3}}, {"reading": []}, {"classes": None},
+    ],
+)  # fmt: skip
+def test_a_record_that_cannot_hold_is_no_detector(tmp_path: Path, changed: dict[str, Any]) -> None:
+    made = import_network(network(tmp_path / "a.onnx", answer("yolov8")), ["red", "white"])
+    made.save(tmp_path / "detector", "# Card\n")
+    record_file = tmp_path / "detector" / "bundle.json"
+    record = json.loads(record_file.read_text()) | changed
+    record_file.write_text(json.dumps(record))
+    seal(tmp_path / "detector", "detector")
+    with pytest.raises(BundleCorrupt, match="incomplete"):
+        load_detector(tmp_path / "detector")
+
+
+def test_a_network_that_says_something_else_is_corrupt(tmp_path: Path) -> None:
+    made = import_network(network(tmp_path / "a.onnx", answer("yolov8")), ["red", "white"])
+    for facts in (
+        DetectorFacts(("red",), Reading(SIDE), "yolov8"),
+        DetectorFacts(("red", "white"), Reading(SIDE), "boxes"),
+        DetectorFacts(("red", "white"), Reading(SIDE), "yolox"),
+        DetectorFacts(("red", "white"), Reading(96), "yolov8"),
+    ):
+        with pytest.raises(BundleCorrupt):
+            type(made)(facts, made.model).find(Image.new("RGB", (50, 40)))
 
 
 def test_a_photograph_is_fitted_in_and_boxes_find_back() -> None:

@@ -61,9 +61,36 @@ def test_a_row_per_well_with_its_address(
     assert "c_broken.jpg" in broken["error"]
     assert "1 photographs have nothing in them" in said.err
     assert "1 could not be read" in said.err
-    assert [f.name for f in drawn.iterdir()] == ["a_plate.jpg"]
-    with Image.open(drawn / "a_plate.jpg") as picture:
+    assert [f.name for f in drawn.iterdir()] == ["a_plate-calls.jpg"]
+    with Image.open(drawn / "a_plate-calls.jpg") as picture:
         assert not picture.getexif()
+
+
+def test_what_a_table_says_of_a_photograph_gives_way_to_what_is_found(
+    photographs: Path, bundle: Path, cli: Runner, tmp_path: Path
+) -> None:
+    table, out = tmp_path / "list.csv", tmp_path / "calls.parquet"
+    empty, plate = photographs / "b_grey.png", photographs / "a_plate.png"
+    table.write_text(f"path,plate,slide\n{empty},P-17,s1\n{plate},P-18,s2\n")
+    said = cli("predict", str(table), "--find", "wells", "--bundle", str(bundle), "--out", str(out))
+    assert said.status == 0
+    calls = pd.read_parquet(out)
+    assert calls["given_plate"].tolist() == ["P-17"] + ["P-18"] * 12
+    assert calls["plate"].tolist() == [""] + ["1"] * 12
+    assert calls["slide"].tolist() == ["s1"] + ["s2"] * 12
+    assert calls["object"].dtype == "Int64"
+    assert calls["x"].dtype == "float64"
+
+
+@pytest.mark.parametrize("label", ["..", "../../out", "/etc", "a\\b", "CON:", "x" * 300, " . "])
+def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    sample = Sample(str(tmp_path / "a.png"), label, box=Box(1, 2, 10, 20))
+    crop([sample], tmp_path / "in" / "out")
+    made = list(tmp_path.rglob("*-1.png"))
+    assert len(made) == 1
+    assert made[0].parent.parent == tmp_path / "in" / "out"
+    assert cytowell.read(tmp_path / "in" / "out").samples[0].label == label.strip()
 
 
 def test_calls_of_wells_come_back_from_their_file(photographs: Path, bundle: Path) -> None:
@@ -151,6 +178,8 @@ def test_boxes_are_cut_as_the_record_says() -> None:
     masked = np.asarray(cut_out(photograph, Preprocessing(round=True), box))
     assert masked[0, 0].max() == 0
     assert masked[5, 10].min() == 255
+    endless = Box(10, 10, 1e308, 1.7e308)
+    assert cut_out(photograph, Preprocessing(), endless).size == (90, 70)
     corner = cut_out(photograph, Preprocessing(square=True), Box(0, 70, 20, 10))
     assert corner.size == (20, 20)
 

@@ -220,13 +220,37 @@ def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, words: str) -
     assert "a.txt line 2" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    ["names: 7", "train: images", "names: [a, [b, c]]", "[1, 2", "names: {one: cell}", "- a"],
-)
+HOSTILE = (
+    "names: 7", "train: images", "- a", "names: [a, [b, c]]", "[1, 2", "names: {one: cell}",
+    "names: {²: cell}",
+    "names: [a]\ntrain: {b: c}", "names: [a]\ntrain: [[b]]", "names: " + "[" * 5000,
+    "a: &a [x, x]\nnames: [*a, *a]", "names: [a]\nwhen: 2020-99-99", "names: [" + "a, " * 600000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", HOSTILE)
 def test_settings_that_cannot_be_used(tmp_path: Path, settings: str) -> None:
     with pytest.raises(BadAnnotation, match=r"data\.yaml"):
         cytowell.read(yolo(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"}, settings))
+
+
+def test_a_relative_path_names_the_same_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yolo(tmp_path / "set", {"a": "0 0.5 0.5 0.5 0.5\n"}, "train: train/images\nnames: [cell]")
+    monkeypatch.chdir(tmp_path)
+    found = cytowell.read("set")
+    assert len(found) == 1
+    assert not any("no image" in note for note in found.notes)
+
+
+def test_class_folders_stay_class_folders_beside_stray_files(tmp_path: Path) -> None:
+    picture(tmp_path / "one" / "a.jpg")
+    picture(tmp_path / "two" / "b.jpg")
+    (tmp_path / "info.json").write_text('{"annotations": "by hand", "made": 2026}')
+    (tmp_path / "config.xml").write_text("<settings/>")
+    (tmp_path / "dataset.yaml").write_text("title: cells of two kinds\n")
+    assert cytowell.read(tmp_path).classes == ("one", "two")
 
 
 # --- COCO
@@ -265,6 +289,10 @@ def test_annotations_without_image_or_category_are_said(tmp_path: Path) -> None:
         ({"image_id": 5, "bbox": [1, 2, 3]}, "neither a box"),
         ({"image_id": 5, "bbox": [1, 2, 3, "wide"]}, "number is needed"),
         ({"image_id": 5, "segmentation": {"counts": "abc"}}, "neither a box"),
+        ({"image_id": 5, "segmentation": [1, 2, 3, 4, 5, 6]}, "neither a box"),
+        ({"image_id": 5, "bbox": [1, 2, 3, [4]]}, "something else"),
+        ({"image_id": 5, "bbox": [1, 2, 3, 1e308]}, "number is needed"),
+        ({"image_id": 5, "category_id": {"a": 1}, "bbox": [1, 2]}, "neither a box"),
     ],
 )
 def test_an_annotation_that_cannot_be_read(
@@ -274,7 +302,14 @@ def test_an_annotation_that_cannot_be_read(
         cytowell.read(coco(tmp_path, [annotation]))
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2", '{"images": 3}', '{"images": [{"id": 1}]}'])
+NO_COCO = (
+    "", "[1, 2", '{"images": 3}', '{"images": [{"id": 1}]}', '{"images": [7]}', "[" * 100000,
+    '{"images": [{"id": [1], "file_name": "a.jpg"}, {"id": [1], "file_name": "b.jpg"}]}',
+    '{"images": [], "annotations": {"a": 1}}', '{"images": [], "categories": [5]}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_COCO)
 def test_json_that_is_no_coco(tmp_path: Path, text: str) -> None:
     picture(tmp_path / "a.jpg")
     (tmp_path / "_annotations.coco.json").write_text(text)
@@ -336,6 +371,15 @@ def test_the_real_smears_are_read_with_their_split(data: Path) -> None:
     assert sizes == [205, 87, 72]
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_real_smears_come_back_as_they_were_written(data: Path, tmp_path: Path, to: str) -> None:
+    smears = cytowell.read(data / "bccd")
+    chosen = sorted(set(smears.paths))[::30]
+    some = smears.take([i for i, p in enumerate(smears.paths) if p in chosen])
+    cytowell.convert(some, tmp_path / "out", to)
+    assert told(cytowell.read(tmp_path / "out")) == told(some)
+
+
 def test_the_degenerate_boxes_of_the_real_smears_are_found(data: Path) -> None:
     found = cytowell.read(data / "bccd")
     names = ("BloodImage_00338", "BloodImage_00343", "BloodImage_00344")
@@ -360,11 +404,13 @@ def test_xml_that_cannot_be_read(tmp_path: Path, inside: str, words: str) -> Non
         cytowell.read(voc(tmp_path, inside))
 
 
-def test_entities_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_entities_are_refused_in_every_encoding(tmp_path: Path, encoding: str) -> None:
     picture(tmp_path / "a.jpg")
-    (tmp_path / "a.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>')
+    bomb = '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'
+    (tmp_path / "a.xml").write_text(bomb, encoding=encoding)
     with pytest.raises(BadAnnotation, match="entities"):
-        cytowell.read(tmp_path)
+        cytowell.read(tmp_path, "voc")
 
 
 def test_class_names_that_differ_by_case_are_refused(tmp_path: Path) -> None:
@@ -400,6 +446,35 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"no zip at all"])
 def test_bytes_that_are_no_archive(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        cytowell.read(tmp_path / "a.zip")
+
+
+def test_an_archive_names_nothing_outside_of_itself(tmp_path: Path) -> None:
+    secret = picture(tmp_path / "secret" / "images" / "private.jpg")
+    table = f"path,label\n{secret},cell\n".encode()
+    listed = json.dumps({"images": [{"id": 1, "file_name": str(secret)}], "annotations": []})
+    for number, members in enumerate(
+        (
+            {"samples.csv": table},
+            {"_annotations.coco.json": listed.encode()},
+            {"data.yaml": f"names: [a]\npath: {secret.parent}\ntrain: .".encode()},
+            {"data.yaml": b"names: [a]\ntrain: /"},
+            {"data.yaml": b"names: [a]\ntrain: list.txt", "list.txt": str(secret).encode()},
+        )
+    ):
+        with pytest.raises(DatasetError, match="outside of") as caught:
+            cytowell.read(archive(tmp_path / f"{number}.zip", members))
+        assert "private" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
+def test_damage_is_said_whatever_the_compression(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as made:
+        made.writestr("cells/x.jpg", bytes(range(256)) * 64)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:64] = bytes(255 - b for b in data[60:64])
+    (tmp_path / "a.zip").write_bytes(bytes(data))
     with pytest.raises(DatasetError, match="cannot be unpacked"):
         cytowell.read(tmp_path / "a.zip")
 
@@ -457,6 +532,15 @@ def test_every_fault_of_boxes_is_found(tmp_path: Path) -> None:
     }
     assert list(np.flatnonzero(findings.excluded)) == [1, 2, 3, 5, 6]
     assert "'cell' and 'platelet'" in table["why"][3]
+
+
+def test_boxes_that_are_all_one_or_endless_take_no_longer(tmp_path: Path) -> None:
+    path = str(picture(tmp_path / "a.jpg"))
+    places = [Box(5.0, 5.0, 10.0, 10.0)] * 3000 + [Box(0, 0, 1e300, 1e300), Box(1e300, 0, 9, 9)]
+    samples = tuple(Sample(path, "cell", box=b) for b in places)
+    counts = cytowell.check(Dataset(samples, ("cell",))).counts()
+    assert counts["box_outside"] == 2
+    assert counts["box_twice"] > 2900
 
 
 def test_twenty_thousand_boxes_in_one_photograph(tmp_path: Path) -> None:

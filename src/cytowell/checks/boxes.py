@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from cytowell.checks.issues import findings, flags, shown
 from cytowell.checks.scan import Scan, look
+from cytowell.images.boxes import overlaps
 from cytowell.types import BoolArray, Dataset, Findings, FloatArray, IntArray
 
 SLACK = 1.0
@@ -14,6 +15,12 @@ SLACK = 1.0
 
 SMALLEST = 1.0
 """A side in pixels below which a box has no area."""
+
+FARTHEST = 1e7
+"""Pixels from the photograph's corner beyond which boxes are all the same: outside."""
+
+NEAREST = 6
+"""Boxes that each is compared with."""
 
 SAME = 0.95
 """Overlap (intersection over union) from which on two boxes are one drawn twice."""
@@ -58,11 +65,12 @@ def check(dataset: Dataset, scan: Scan | None = None) -> Findings:
     unnamed = boxed & (dataset.labels < 0)
     twice, useless = _twice(dataset, corners, boxed & ~empty)
     told = np.array([s.extra.get("annotation", "-") != "" for s in dataset.samples])
+    far = {
+        int(i): f"{min(reach[i], FARTHEST):.0f} px outside the photograph"
+        for i in np.flatnonzero(outside)
+    }
     issues = {
-        "box_outside": flags(
-            outside,
-            {int(i): f"{reach[i]:.0f} px outside the photograph" for i in np.flatnonzero(outside)},
-        ),
+        "box_outside": flags(outside, far),
         "box_empty": flags(empty, {}),
         "box_twice": flags(twice >= 0, {int(i): _again(dataset, int(i), int(twice[i]))
                                         for i in np.flatnonzero(twice >= 0)}),
@@ -94,13 +102,11 @@ def _twice(dataset: Dataset, corners: FloatArray, usable: BoolArray) -> tuple[In
     by_photograph: dict[str, list[int]] = {}
     for i in np.flatnonzero(usable):
         by_photograph.setdefault(dataset.paths[int(i)], []).append(int(i))
-    for rows in by_photograph.values():
-        places = corners[rows]
-        for a, b in _near(places):
-            if _overlap(places[a], places[b]) < SAME:
-                continue
-            first, second = sorted((rows[a], rows[b]))
-            if earlier[second] < 0:
+    for members in by_photograph.values():
+        rows = np.array(members, dtype=np.int64)
+        for one, others in _near(np.clip(corners[rows], -FARTHEST, FARTHEST)):
+            first, second = sorted((int(rows[one]), int(rows[others])))
+            if earlier[second] < 0 or first < earlier[second]:
                 earlier[second] = first
             useless[second] = True
             if dataset.labels[first] != dataset.labels[second]:
@@ -109,23 +115,20 @@ def _twice(dataset: Dataset, corners: FloatArray, usable: BoolArray) -> tuple[In
 
 
 def _near(corners: FloatArray) -> IntArray:
-    """Give pairs of boxes (K, 2) whose corners lie near enough for an overlap of `SAME`."""
-    # Sides enter by their logarithm and places by the usual side: one distance for all sizes.
-    sides = corners[:, 2:] - corners[:, :2]
-    scale = float(np.median(sides))
-    described = np.concatenate([(corners[:, :2] + sides / 2) / scale, np.log(sides)], axis=1)
-    larger = float(np.max(sides)) / scale
-    pairs: IntArray = (
-        cKDTree(described)
-        .query_pairs(0.1 * max(1.0, larger), output_type="ndarray")
-        .astype(np.int64)
-    )
-    return pairs
+    """Give pairs of boxes (K, 2) that overlap by `SAME`; each is compared with its nearest few.
 
-
-def _overlap(a: FloatArray, b: FloatArray) -> float:
-    both = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    return float(both / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both))
+    Two boxes that overlap so much have nearly the same four corners, so that no more than a few
+    have to be looked at however many there are.
+    """
+    count = min(NEAREST + 1, len(corners))
+    if count < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    near = cKDTree(corners).query(corners, k=count)[1]
+    pairs = np.stack([np.repeat(np.arange(len(corners)), count), near.ravel()], axis=1)
+    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    same = [overlaps(corners[a], corners[[b]])[0] >= SAME for a, b in pairs]
+    found: IntArray = pairs[np.array(same, dtype=np.bool_)].astype(np.int64)
+    return found
 
 
 def _again(dataset: Dataset, row: int, first: int) -> str:

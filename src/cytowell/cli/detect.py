@@ -14,7 +14,6 @@ import cytowell
 from cytowell import registry
 from cytowell.cli.options import JsonOption, QuietOption, SourceOption
 from cytowell.cli.voice import speaking
-from cytowell.errors import EmptyDataset
 
 NAME = "detect"
 
@@ -34,18 +33,12 @@ def import_(
             show_default=False,
         ),
     ] = "",
-    family: Annotated[
-        str,
-        typer.Option(
-            help="yolov5, yolov8 or yolox; told by the output's shape without.", show_default=False
-        ),
-    ] = "",
     side: Annotated[int, typer.Option(help="Input side, for a network that takes any.")] = 0,
     score: Annotated[float, typer.Option(help="Certainty from which on a box is one.")] = 0.3,
 ) -> None:
     """Make a detector bundle of a network that you exported yourself: nobody must train again."""
     made = registry.part("cytowell.runtime.imported:import_network")(
-        network, [n.strip() for n in names.split(",") if n.strip()], family, side, score
+        network, [n.strip() for n in names.split(",") if n.strip()], side, score
     )
     facts = made.facts
     classes = ", ".join(facts.classes[:12]) + (" ..." if len(facts.classes) > 12 else "")
@@ -81,27 +74,16 @@ def evaluate(
     with speaking(quiet or json_) as speaker:
         detector = registry.part("cytowell.runtime.detector:load_detector")(bundle)
         dataset = cytowell.read(data, source or None)
-        if part:
-            dataset = _only(dataset, part)
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
-        metrics = registry.part("cytowell.runs.detecting:judge_detector")(detector, dataset, voice)
+        metrics = registry.part("cytowell.runs.detecting:judge_detector")(
+            detector, dataset, part, voice
+        )
         for sentence in metrics["unreadable"]:
             speaker.said(sentence)
     if json_:
         print(json.dumps(metrics, indent=1, ensure_ascii=False))
         return
     show(metrics)
-
-
-def _only(dataset: Any, part: str) -> Any:
-    """Give the samples of one part of the given split."""
-    wanted = registry.part("cytowell.sources.walk:PARTS").get(part.lower())
-    rows = [i for i, s in enumerate(dataset.samples) if s.split == wanted and wanted]
-    if not rows:
-        raise EmptyDataset(
-            f"{dataset.origin} has no part {part!r}.", "Leave --part away to judge on all of it."
-        )
-    return dataset.take(rows)
 
 
 def show(metrics: dict[str, Any]) -> None:

@@ -14,6 +14,14 @@ DataArgument = Annotated[
         show_default=False,
     ),
 ]
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTO...",
+        help="Photographs, folders, globs, a table, or - for a list on standard input.",
+        show_default=False,
+    ),
+]
 BundleArgument = Annotated[
     str, typer.Argument(metavar="BUNDLE", help="Bundle, run folder or name.", show_default=False)
 ]
@@ -38,6 +46,13 @@ WindowOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 SeedOption = Annotated[int, typer.Option(help="Of every random choice.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OverlayOption = Annotated[
+    str,
+    typer.Option(
+        help="Folder for copies of the photographs with what was found drawn on.",
+        show_default=False,
+    ),
+]
 FindOption = Annotated[
     str, typer.Option(help="What is looked for in each photograph: none, wells or cells.")
 ]

@@ -15,6 +15,8 @@ from cytowell.cli.options import (
     DetectorOption,
     FindOption,
     MarginOption,
+    OverlayOption,
+    PathsArgument,
     QuietOption,
     RotateOption,
     RoundOption,
@@ -29,14 +31,7 @@ SYNTHETIC = "This bundle learnt from synthetic images: its calls mean nothing."
 
 
 def command(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATHS...",
-            help="Photographs, folders, globs, a table, or - for a list on standard input.",
-            show_default=False,
-        ),
-    ],
+    paths: PathsArgument,
     bundle: Annotated[str, typer.Option(help="Bundle, run folder or name.")] = "blood",
     out: Annotated[
         str,
@@ -51,12 +46,7 @@ def command(
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,
-    overlay: Annotated[
-        str,
-        typer.Option(
-            help="Folder for copies of the photographs with calls drawn on.", show_default=False
-        ),
-    ] = "",
+    overlay: OverlayOption = "",
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per processor.", show_default=False)
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cytowell import registry
-from cytowell.cli.options import QuietOption, RotateOption
+from cytowell.cli.options import OverlayOption, PathsArgument, QuietOption, RotateOption
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset
 
@@ -17,23 +18,11 @@ NAME = "wells"
 
 
 def command(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Photographs, folders, globs, a table, or - for a list on standard input.",
-            show_default=False,
-        ),
-    ],
+    paths: PathsArgument,
     out: Annotated[
         str, typer.Option(help="Table to write; printed as CSV without.", show_default=False)
     ] = "",
-    overlay: Annotated[
-        str,
-        typer.Option(
-            help="Folder for copies of the photographs with wells drawn on.", show_default=False
-        ),
-    ] = "",
+    overlay: OverlayOption = "",
     rotate: RotateOption = 0,
     quiet: QuietOption = False,
 ) -> None:
@@ -41,10 +30,10 @@ def command(
     samples, _, total = registry.part("cytowell.sources.paths:named")(paths)
     wells_in = registry.part("cytowell.plates.grid:wells_or_why")
     rows = registry.part("cytowell.plates.listing:rows")
+    album = registry.part("cytowell.images.overlay:Album")(Path(overlay), "wells")
     found: list[dict[str, Any]] = []
     told: list[str] = []
-    drawn: set[Path] = set()
-    plates = 0
+    plates = number = 0
     with speaking(quiet) as speaker:
         for number, path in enumerate(_photographs(samples), 1):
             wells = wells_in(path, rotate)
@@ -53,17 +42,19 @@ def command(
             if wells.reason:
                 told.append(f"{path}: {wells.reason}")
             if overlay and wells.boxes:
-                registry.part("cytowell.plates.listing:save_overlay")(
-                    path, wells, Path(overlay), drawn
-                )
+                album.save(registry.part("cytowell.plates.listing:drawn")(path, wells), path)
             speaker.ticked(number, total or 0, "finding wells")
         if not found:
             raise EmptyDataset("Nothing was named to be looked at.", "Give photographs or folders.")
-        registry.part("cytowell.plates.listing:write")(found, Path(out) if out else None)
+        table = registry.part("cytowell.plates.listing:table")(found)
+        if out:
+            registry.part("cytowell.storage:write_frame")(table, Path(out))
+        else:
+            table.to_csv(sys.stdout, index=False, lineterminator="\n")
         for sentence in told:
             speaker.said(sentence)
-        wells = sum(1 for row in found if row["well"])
-        speaker.said(f"{number} photographs: {wells} wells on {plates} plates or fields.")
+        count = sum(1 for row in found if row["well"])
+        speaker.said(f"{number} photographs: {count} wells on {plates} plates or fields.")
 
 
 def _photographs(samples: Iterator[Any]) -> Iterator[str]:

@@ -85,8 +85,9 @@ def cut_out(photograph: Image.Image, record: Preprocessing, box: Box) -> Image.I
         If it lies outside.
     """
     width, height = photograph.size
-    left, top = max(round(box.x), 0), max(round(box.y), 0)
-    right, bottom = min(round(box.x + box.width), width), min(round(box.y + box.height), height)
+    # Cut to the photograph first: sides of others' files may be too long to be rounded.
+    left, right = (round(min(max(v, 0), width)) for v in (box.x, box.x + box.width))
+    top, bottom = (round(min(max(v, 0), height)) for v in (box.y, box.y + box.height))
     if right <= left or bottom <= top:
         raise ImageError(
             f"The box {box} lies outside the image of {width} x {height} pixels.",

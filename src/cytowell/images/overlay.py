@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cytowell.errors import StorageError
+from cytowell.storage import replacing
 from cytowell.types import Box
 
 SIDE = 2000
 """Longer side in pixels of an overlay: names can be read, and a plate is no 10 MB."""
 
+QUALITY = 88
+"""Of the JPEG: names stay sharp."""
+
 SMALLEST_TEXT = 9
 """Pixels below which a word is not written: it would be a smudge on its well."""
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#444444")
-"""Told apart by colour-blind eyes too (Okabe & Ito 2008)."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#882255")
+"""Told apart by colour-blind eyes too (Okabe & Ito 2008; the last is Tol's wine): none is grey."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,45 @@ class Mark:
     colour: str = COLOURS[0]
     round: bool = False
     strong: bool = False
+
+
+class Album:
+    """A folder of drawn photographs: a name for each, and never one of the photographs themselves.
+
+    Parameters
+    ----------
+    folder
+        Where pictures go; made when the first comes.
+    what
+        What was drawn, which becomes part of every name.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.folder, self.what = folder, what
+        self._taken: set[Path] = set()
+
+    def save(self, picture: Image.Image, path: str) -> None:
+        """Write the picture of a photograph as a JPEG without metadata.
+
+        Raises
+        ------
+        StorageError
+            If the photograph lies in the album's own folder: the next time it would be taken for
+            a photograph, and drawn on again.
+        """
+        photograph = Path(path.split("::")[0])
+        if photograph.resolve().parent == self.folder.resolve():
+            raise StorageError(
+                f"{self.folder} is the folder of {photograph.name} itself.",
+                "Give --overlay another folder: a picture there would pass for a photograph.",
+            )
+        number, out = 1, self.folder / f"{photograph.stem}-{self.what}.jpg"
+        while out in self._taken:
+            number += 1
+            out = self.folder / f"{photograph.stem}-{self.what}-{number}.jpg"
+        self._taken.add(out)
+        with replacing(out) as beside:
+            picture.save(beside, "JPEG", quality=QUALITY)
 
 
 def draw(

@@ -40,6 +40,7 @@ def from_timm(name: str, weights: str = "", stages: Stages | None = None) -> Bac
         source = load_into(body, weights)
     else:
         body = from_hub(name)
+        # PyTorch types every attribute of a module as a tensor or a module; timm's is a dict.
         record = dict(body.pretrained_cfg)  # type: ignore[arg-type]
         source = f"hub, {record.get('hf_hub_id') or name}"
     if hasattr(body, "pre_logits"):

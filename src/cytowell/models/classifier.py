@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from cytowell.models.backbone import Backbone
 from cytowell.types import FloatArray
@@ -80,6 +80,7 @@ class Classifier(nn.Module):
         second = None if self.second is None else self.second(features)
         repainted = None
         if self.training and hasattr(self.backbone.body, "repaint"):
+            # For the type checker an attribute of a module is a tensor; this one is a method.
             repainted = self.backbone.body.repaint(maps, normalised)  # type: ignore[operator]
         return Answers(self.head(features), second, embedding, repainted)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from cytowell.errors import RecipeError
 from cytowell.models.backbone import Backbone, Provenance, Stages

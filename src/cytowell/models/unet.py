@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from cytowell.models.backbone import Backbone, Stages
 from cytowell.models.cnn import Block, FromNothing, from_nothing

@@ -102,7 +102,7 @@ def from_hub(name: str) -> nn.Module:
 
 def _onnx_initialisers(file: Path) -> dict[str, Tensor]:
     import onnx  # noqa: PLC0415  (half a second to import, for this branch alone)
-    from onnx import numpy_helper  # noqa: PLC0415
+    from onnx import numpy_helper  # noqa: PLC0415  (the same)
 
     model = onnx.load(str(file), load_external_data=False)
     return {

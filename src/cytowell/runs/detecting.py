@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cytowell.errors import BadTable, ImageError
+from cytowell.errors import BadTable, EmptyDataset, ImageError
 from cytowell.evaluation.detection import Seen, evaluate_boxes
 from cytowell.images import open_upright
 from cytowell.registry import did_you_mean
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import Detector
+from cytowell.sources.walk import PARTS
 from cytowell.types import Box, Dataset
 
 FAINTEST = 0.01
@@ -19,19 +20,34 @@ FAINTEST = 0.01
 
 
 def judge_detector(
-    detector: Detector, dataset: Dataset, voice: Voice | None = None
+    detector: Detector, dataset: Dataset, part: str = "", voice: Voice | None = None
 ) -> dict[str, Any]:
     """Find objects in every photograph of an annotated data set and compare; see `evaluate_boxes`.
 
     Boxes without a class or without area are left out and counted as `left_out`; photographs that
     cannot be read as `unreadable`.
 
+    Parameters
+    ----------
+    part
+        Judge on that part of the split that the data brings (train, validation or test).
+
     Raises
     ------
+    EmptyDataset
+        If the data has no such part.
     BadTable
         If a class of the data is none of the detector's, or nothing is annotated.
     """
     heard = voice or Voice()
+    if part:
+        rows = [i for i, s in enumerate(dataset.samples) if s.split == PARTS.get(part.lower(), "")]
+        if not rows:
+            raise EmptyDataset(
+                f"{dataset.origin} has no part {part!r}.",
+                "Leave --part away to judge on all of it.",
+            )
+        dataset = dataset.take(rows)
     names = detector.facts.classes
     strange = sorted(set(dataset.classes) - set(names))
     if strange:

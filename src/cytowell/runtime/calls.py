@@ -19,6 +19,9 @@ from cytowell.types import Predictions
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
+NUMBERS = ("probability", "object", "score", "x", "y", "width", "height")
+"""Columns that hold numbers, even where the first of them are empty."""
+
 ROW_GROUP = 4096
 """Rows that a Parquet file takes at once: of a few rows each, a million would be all overhead."""
 
@@ -91,7 +94,7 @@ class _Lines:
 
     def __call__(self, calls: Predictions) -> None:
         for row in calls.frame(self._known).to_dict("records"):
-            clean = {str(k): None if v is None or v != v else v for k, v in row.items()}
+            clean = {str(k): None if pd.isna(v) else v for k, v in row.items()}
             self._handle.write(json.dumps(clean, ensure_ascii=False, default=str) + "\n")
 
 
@@ -114,11 +117,11 @@ class _Parquet:
         self._waiting = []
         for name in frame.columns:
             if frame[name].dtype == object:
-                frame[name] = frame[name].map(lambda v: None if v is None or v != v else str(v))
+                frame[name] = frame[name].map(lambda v: None if pd.isna(v) else str(v))
         if self._writer is None:
             # A column that is empty so far may hold text later.
             for name in frame.columns[frame.isna().all()]:
-                if name != "probability" and not name.startswith("p_"):
+                if name not in NUMBERS and not name.startswith("p_"):
                     frame[name] = frame[name].astype("str")
             self._schema = pa.Schema.from_pandas(frame, preserve_index=False)
             self._writer = pq.ParquetWriter(self._file, self._schema)

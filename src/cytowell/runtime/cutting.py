@@ -8,13 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from cytowell.errors import EmptyDataset, ImageError, StorageError
+from cytowell.errors import EmptyDataset, ImageError
 from cytowell.images import Preprocessing, cut_out, photograph_of
-from cytowell.storage import explaining, is_there, replacing_folder
+from cytowell.storage import explaining, replacing_folder, require_free
 from cytowell.types import OBJECT, Sample
 
 TABLE = "samples.csv"
 UNLABELLED = "unlabelled"
+
+LONGEST = 80
+"""Characters of a label or a photograph's name that become part of a file's name."""
 
 
 def crop(
@@ -50,8 +53,7 @@ def crop(
         If `out` holds something already.
     """
     target, how = Path(out), record or Preprocessing()
-    if is_there(target) and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(f"{target} holds something already.", "Name a new folder.")
+    require_free(target)
     rows: list[dict[str, Any]] = []
     said: dict[str, None] = {}
     taken: set[str] = set()
@@ -81,18 +83,24 @@ def crop(
 
 def _name(sample: Sample, number: int, taken: set[str]) -> str:
     """Give a path below the folder that says what, which photograph, which object."""
-    stem = Path(sample.path.split("::")[0]).stem
+    stem = _harmless(Path(sample.path.split("::")[0]).stem)
     plate, well = (str(sample.extra.get(k) or "") for k in ("plate", "well"))
     which = well or str(sample.extra.get(OBJECT) or number)
     if plate not in ("", "1"):
         which = f"{plate}-{which}"
-    folder = (sample.label or UNLABELLED).replace("/", "-")
+    which, folder = _harmless(which), _harmless(sample.label or UNLABELLED)
     name, count = f"{folder}/{stem}-{which}.png", 1
     while name.casefold() in taken:
         count += 1
         name = f"{folder}/{stem}-{which}-{count}.png"
     taken.add(name.casefold())
     return name
+
+
+def _harmless(name: str) -> str:
+    """Give a name that is one part of a path and nothing else; labels come out of others' files."""
+    plain = "".join("-" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name)
+    return plain.strip(" .")[:LONGEST] or "-"
 
 
 def _row(name: str, sample: Sample) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from PIL import Image
 
-from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
-from cytowell.runtime.boxes import Letterbox, letterbox, suppress, tiles
-from cytowell.runtime.outside import reaches_outside
+from cytowell.errors import BundleCorrupt, BundleError, RecipeError
+from cytowell.images.boxes import Letterbox, letterbox
+from cytowell.runtime.boxes import suppress, tiles
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
+from cytowell.runtime.session import first_line, open_network, refuse_outside
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import Box, FloatArray, IntArray, Pixels
 
@@ -34,6 +34,8 @@ SAYS = ("boxes", "yolox", "yolov5", "yolov8")
 centre, sides, certainty, classes; columns of centre, sides, classes."""
 
 STRIDES = (8, 16, 32)
+LARGEST = 4096
+"""Side of an input in pixels, at most."""
 
 SHARED = 0.25
 """Part of a tile's side that its neighbour covers too: what one cuts the other sees whole."""
@@ -69,6 +71,15 @@ class Reading:
     blue_first: bool = False
     divisor: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.side not in range(STRIDES[-1], LARGEST + 1) or self.side % STRIDES[-1]:
+            raise RecipeError(
+                f"A side of {self.side} pixels is none of a detector.",
+                f"Use {STRIDES[-1]} to {LARGEST}, a multiple of {STRIDES[-1]}.",
+            )
+        if not 1e-3 <= self.divisor <= 1e5:
+            raise RecipeError(f"divisor = {self.divisor} cannot hold.", "Use 1 or 255.")
+
 
 @dataclass(frozen=True)
 class DetectorFacts:
@@ -96,6 +107,17 @@ class DetectorFacts:
     synthetic: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.says not in SAYS:
+            raise RecipeError(f"says = {self.says!r} is not known.", f"Use {', '.join(SAYS)}.")
+        for name in ("score", "overlap"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise RecipeError(
+                    f"{name} = {getattr(self, name)} is no share.", "Use a share between 0 and 1."
+                )
+        if self.photograph and not 64 <= self.photograph <= 1 << 20:
+            raise RecipeError(f"photograph = {self.photograph} cannot hold.", "Use 64 or more.")
+
     def to_json(self) -> dict[str, Any]:
         """Give the record as it is written."""
         record = asdict(self) | {"format": FORMAT, "kind": "detector"}
@@ -107,8 +129,6 @@ class DetectorFacts:
         known = {k: record[k] for k in DetectorFacts.__dataclass_fields__ if k in record}
         known["classes"] = tuple(record["classes"])
         known["reading"] = Reading(**record["reading"])
-        if known["says"] not in SAYS:
-            raise ValueError(f"it says boxes as {known['says']!r}")
         return DetectorFacts(**known)
 
 
@@ -152,7 +172,8 @@ class Detector:
         self.model = model
         self.digest = digest
         self.name = name
-        self._session = session_of(model, name)
+        refuse_outside(model, name)
+        self._session = open_network(model, name)
         self._input = self._session.get_inputs()[0]
 
     def find(self, photograph: Image.Image, score: float | None = None) -> Found:
@@ -179,7 +200,12 @@ class Detector:
 
     def raw(self, pixels: Pixels) -> list[Any]:
         """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
-        outputs: list[Any] = self._session.run(None, {self._input.name: self._fed(pixels)})
+        try:
+            outputs: list[Any] = self._session.run(None, {self._input.name: self._fed(pixels)})
+        except Exception as error:  # whatever the runtime makes of a network that does not fit
+            raise BundleCorrupt(
+                f"{self.name} cannot be run on a photograph ({first_line(error)}).", AGAIN
+            ) from error
         return outputs
 
     def _fed(self, pixels: Pixels) -> Any:
@@ -202,7 +228,13 @@ class Detector:
     ) -> tuple[FloatArray, FloatArray, IntArray]:
         """Give corners (N, 4) in the image's pixels, scores and classes of every likely box."""
         boxed = letterbox(image, self.facts.reading.side, self.facts.reading.centred)
-        corners, scores = decode(self.facts, self.raw(boxed.pixels[None]), boxed)
+        outputs = self.raw(boxed.pixels[None])
+        try:
+            corners, scores = decode(self.facts, outputs, boxed)
+            if scores.shape != (len(corners), len(self.facts.classes)):
+                raise ValueError(f"{scores.shape} scores of {len(self.facts.classes)} classes")
+        except (ValueError, IndexError) as error:
+            raise BundleCorrupt(f"{self.name} does not say boxes ({error}).", AGAIN) from error
         best = scores.argmax(axis=1)
         sure = scores[np.arange(len(best)), best]
         likely = np.flatnonzero(sure >= least)
@@ -287,36 +319,6 @@ def _uncut(
     return np.flatnonzero(fine)
 
 
-def session_of(model: bytes, name: str) -> Any:
-    """Open a network that comes as one file.
-
-    Raises
-    ------
-    BundleCorrupt
-        If it is no ONNX file or cannot be run.
-    BundleRefused
-        If it would read other files.
-    """
-    try:
-        outside = reaches_outside(model)
-    except ValueError as error:
-        raise BundleCorrupt(f"{name} is no ONNX file.", "Export it again.") from error
-    if outside:
-        raise BundleRefused(
-            f"{name} keeps numbers in files outside of itself.",
-            "Save the model as one file, without external data.",
-        )
-    options = ort.SessionOptions()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        said = str(error).splitlines()[0][:200]
-        raise BundleCorrupt(f"{name} cannot be run ({said}).", "Export it again.") from error
-
-
 def load_detector(bundle: str | Path) -> Detector:
     """Read and verify a detector bundle: its folder, or the folder of the run that made it.
 
@@ -345,7 +347,7 @@ def load_detector(bundle: str | Path) -> Detector:
     record, contents = opened(folder, "detector")
     try:
         facts = DetectorFacts.from_json(record)
-    except (ValueError, KeyError, TypeError) as error:
+    except (RecipeError, KeyError, TypeError) as error:
         raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
     return Detector(facts, contents[NETWORK], digest, str(folder))

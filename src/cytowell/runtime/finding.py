@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
-from cytowell.errors import ImageError, RecipeError
+from cytowell.errors import ImageError, RecipeError, UnknownName
 from cytowell.images import open_upright
 from cytowell.plates.grid import samples_of, wells_in
-from cytowell.registry import unknown
+from cytowell.registry import did_you_mean
 from cytowell.runtime.detector import Detector, load_detector
-from cytowell.types import OBJECT, Sample
+from cytowell.types import OBJECT, Box, Sample
 
 FINDS = ("none", "wells", "cells")
 
@@ -48,7 +49,7 @@ def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
                 "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
             )
         return _detecting(load_detector(detector))
-    raise unknown("thing to find called", find, FINDS)
+    raise UnknownName(f"Nobody knows how to find {find!r}.", did_you_mean(find, [*FINDS]))
 
 
 def _detecting(detector: Detector) -> Finder:
@@ -71,6 +72,11 @@ def _detecting(detector: Detector) -> Finder:
     return find
 
 
+def _rounded(box: Box) -> Box:
+    """Give a found box to a hundredth of a pixel, which is more than anything finds."""
+    return Box(*(round(v, 2) for v in (box.x, box.y, box.width, box.height)))
+
+
 def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Sample]:
     """Give every object of photographs, numbered, with the photograph's own columns.
 
@@ -87,16 +93,22 @@ def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Samp
             listed = [photograph]
         for number, found in enumerate(listed, 1):
             place = dict(found.extra)
-            extra = {
+            extra: dict[str, Any] = {
                 OBJECT: None if found.box is None else number,
                 "plate": place.pop("plate", ""),
                 "well": place.pop("well", ""),
                 "score": place.pop("confidence", None),
+                **place,
             }
+            for name, value in photograph.extra.items():
+                # What was found keeps its name; a column that the table brought is given_...
+                while name in extra:
+                    name = f"given_{name}"
+                extra[name] = value
             yield replace(
                 photograph,
                 group=photograph.group or photograph.path,
-                box=found.box,
+                box=found.box and _rounded(found.box),
                 nothing=found.nothing,
-                extra=extra | place | dict(photograph.extra),
+                extra=extra,
             )

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from cytowell.errors import BundleError, RecipeError
-from cytowell.registry import unknown
 from cytowell.runtime.detector import (
-    SAYS,
     STRIDES,
     Detector,
     DetectorFacts,
     Reading,
-    session_of,
 )
+from cytowell.runtime.session import first_line, open_network, refuse_outside
 
-FAMILIES = tuple(s for s in SAYS if s != "boxes")
+LONGEST = 1 << 20
+"""Characters of the metadata that are read."""
 
 USUAL_SIDE = 640
 """Input side of networks that take any, and do not say which they learnt at."""
@@ -39,7 +38,7 @@ _READINGS: dict[str, dict[str, Any]] = {
 
 
 def import_network(
-    file: str | Path, names: Sequence[str] = (), family: str = "", side: int = 0, score: float = 0.3
+    file: str | Path, names: Sequence[str] = (), side: int = 0, score: float = 0.3
 ) -> Detector:
     """Make a detector of an ONNX file.
 
@@ -47,8 +46,6 @@ def import_network(
     ----------
     names
         Classes in the network's order; those in the file's own metadata without it.
-    family
-        One of `FAMILIES`; told by the output's shape without it.
     side
         Input side in pixels, for a network that takes any.
     score
@@ -61,19 +58,19 @@ def import_network(
     RecipeError
         If `names` are not as many as the network has classes.
     """
-    if not 0.0 < score < 1.0:
-        raise RecipeError(f"score = {score} is no certainty.", "Use a share between 0 and 1.")
     place = Path(file)
     try:
         model = place.read_bytes()
     except OSError as error:
         raise BundleError(f"{file} cannot be read.", "Check the path.") from error
-    session = session_of(model, str(place))
+    refuse_outside(model, str(place))
+    session = open_network(model, str(place))
     told = {k: str(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    shape = session.get_inputs()[0].shape
-    if len(session.get_inputs()) != 1 or len(shape) != 4 or shape[1] != 3:
+    shapes = [given.shape for given in session.get_inputs()]
+    shape = shapes[0] if len(shapes) == 1 else []
+    if len(shape) != 4 or shape[1] != 3:
         raise BundleError(
-            f"{place} takes {shape} and not photographs as (N, 3, side, side).",
+            f"{place} takes {shapes} and not photographs as (N, 3, side, side).",
             "Export the network for detection, without anything before it.",
         )
     edge = side or next((v for v in shape[2:] if isinstance(v, int) and v > 0), 0) or _side(told)
@@ -83,10 +80,9 @@ def import_network(
             f"{place} takes {fixed} pixels; square inputs are read.",
             "Export it with one side for width and height.",
         )
-    if family and family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
+    Reading(edge)  # refuses a side that is none, before anything of that size is made
     out = _tried(session, edge, place)
-    says = family or _family(out.shape, edge, place)
+    says = _family(out.shape, edge, place)
     count = out.shape[1] - 4 if says == "yolov8" else out.shape[2] - 5
     classes = tuple(names) or _names(told)
     if not classes:
@@ -112,7 +108,7 @@ def _tried(session: Any, side: int, place: Path) -> Any:
         out = session.run(None, {given.name: np.full((1, 3, side, side), 0.5, dtype=kind)})[0]
     except Exception as error:
         raise BundleError(
-            f"{place} does not take {side} pixels ({str(error).splitlines()[0][:120]}).",
+            f"{place} does not take {side} pixels ({first_line(error)}).",
             "Give --side with the side that it was exported at.",
         ) from error
     if np.ndim(out) != 3:
@@ -124,36 +120,44 @@ def _tried(session: Any, side: int, place: Path) -> Any:
 
 
 def _family(shape: tuple[int, ...], side: int, place: Path) -> str:
-    """Tell the family by how many boxes there are, and which way they lie."""
+    """Tell the family by how many boxes there are, and which way they lie.
+
+    YOLOX and YOLOv8 say a box per cell of three grids, YOLOv5 three.
+    """
     cells = sum((side // stride) ** 2 for stride in STRIDES)
     _, rows, columns = shape
-    if columns == cells and rows < columns:
-        return "yolov8"
-    if rows == cells:
-        return "yolox"
-    if rows == 3 * cells:
-        return "yolov5"
+    fits = {
+        "yolov8": columns == cells and rows > 4,
+        "yolox": rows == cells and columns > 5,
+        "yolov5": rows == 3 * cells and columns > 5,
+    }
+    for family, does in fits.items():
+        if does:
+            return family
     raise BundleError(
-        f"{place} gives {shape} at {side} pixels, which fits none of {', '.join(FAMILIES)}.",
-        "Export it without non-maximum suppression, or say which it is: --family.",
+        f"{place} gives {shape} at {side} pixels, which fits none of {', '.join(fits)}.",
+        "Export it without non-maximum suppression, at the side that you name.",
     )
 
 
 def _side(told: dict[str, str]) -> int:
     """Give the side in the metadata that YOLOv5 and later write."""
-    try:
-        given = ast.literal_eval(told.get("imgsz", ""))
-        return int(given[0] if isinstance(given, list | tuple) else given)
-    except (ValueError, SyntaxError, TypeError, IndexError):
-        return USUAL_SIDE
+    given = _literal(told.get("imgsz", ""))
+    first = given[0] if isinstance(given, list | tuple) and given else given
+    return first if isinstance(first, int) else USUAL_SIDE
 
 
 def _names(told: dict[str, str]) -> tuple[str, ...]:
     """Give the classes in the metadata that YOLOv5 and later write."""
-    try:
-        given = ast.literal_eval(told.get("names", ""))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return ()
-    if isinstance(given, dict):
+    given = _literal(told.get("names", ""))
+    if isinstance(given, dict) and all(isinstance(k, int) for k in given):
         return tuple(str(given[k]) for k in sorted(given))
     return tuple(map(str, given)) if isinstance(given, list | tuple) else ()
+
+
+def _literal(text: str) -> Any:
+    """Read a Python literal, None where it is none."""
+    try:
+        return ast.literal_eval(text) if len(text) < LONGEST else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None

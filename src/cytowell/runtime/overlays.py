@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from cytowell.errors import ImageError
 from cytowell.images import open_upright
-from cytowell.images.overlay import COLOURS, Mark, draw
-from cytowell.storage import replacing
+from cytowell.images.overlay import COLOURS, Album, Mark, draw
 from cytowell.types import Predictions
 
 UNDECIDED = "#7f7f7f"
@@ -15,27 +15,27 @@ CANNOT = "cannot decide"
 
 
 class Overlays:
-    """Writes a picture for every photograph whose calls have all come; calls come in its order.
+    """Draws every photograph whose calls have all come; calls come in the photographs' order.
 
     Parameters
     ----------
     folder
-        Where the pictures go; names are those of the photographs, told apart by a number.
+        Where the pictures go.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._album = Album(folder, "calls")
         self._waiting: list[Predictions] = []
-        self._written: set[Path] = set()
 
     def __call__(self, calls: Predictions) -> None:
         """Take a batch of calls."""
-        for i in range(len(calls)):
-            if calls.samples[i].box is None:
-                continue
-            if self._waiting and self._waiting[-1].samples[0].path != calls.samples[i].path:
+        paths = enumerate(s.path for s in calls.samples)
+        for path, run in itertools.groupby(paths, key=lambda pair: pair[1]):
+            if self._waiting and self._waiting[-1].samples[0].path != path:
                 self.flush()
-            self._waiting.append(calls.take([i]))
+            rows = [i for i, _ in run if calls.samples[i].box is not None]
+            if rows:
+                self._waiting.append(calls.take(rows))
 
     def flush(self) -> None:
         """Write the picture of the last photograph."""
@@ -56,17 +56,7 @@ class Overlays:
         undecided = int((~calls.decided & calls.readable).sum())
         if undecided:
             legend.append((f"{CANNOT} ({undecided})", UNDECIDED))
-        with replacing(self._free(path)) as beside:
-            draw(photograph, marks, legend=legend).save(beside, "JPEG", quality=88)
-
-    def _free(self, path: str) -> Path:
-        stem = Path(path.split("::")[0]).stem
-        number, out = 1, self.folder / f"{stem}.jpg"
-        while out in self._written:
-            number += 1
-            out = self.folder / f"{stem}-{number}.jpg"
-        self._written.add(out)
-        return out
+        self._album.save(draw(photograph, marks, legend=legend), path)
 
 
 def _count(calls: Predictions, label: int) -> int:

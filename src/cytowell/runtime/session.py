@@ -11,7 +11,55 @@ import onnxruntime as ort
 
 from cytowell.errors import BundleCorrupt, BundleRefused
 from cytowell.runtime.outside import reaches_outside
+from cytowell.runtime.sealed import AGAIN
 from cytowell.types import Pixels
+
+
+def refuse_outside(model: bytes, name: str) -> None:
+    """Refuse a network that would read other files, and what is no network.
+
+    Raises
+    ------
+    BundleCorrupt
+        If it is no ONNX file.
+    BundleRefused
+        If it keeps numbers elsewhere.
+    """
+    try:
+        outside = reaches_outside(model)
+    except ValueError as error:
+        raise BundleCorrupt(f"{name} is no ONNX file.", AGAIN) from error
+    if outside:
+        raise BundleRefused(
+            f"{name} keeps numbers in files outside of itself.",
+            "Save the model as one file, without external data.",
+        )
+
+
+def open_network(model: bytes, name: str, threads: int = 0) -> Any:
+    """Open a network on so many threads, one per processor for 0.
+
+    Raises
+    ------
+    BundleCorrupt
+        If it cannot be run.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin while they wait take the processor from those that decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleCorrupt(f"{name} cannot be run ({first_line(error)}).", AGAIN) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Give what the runtime says is wrong, without its pages of where."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 class Session:
@@ -37,7 +85,7 @@ class Session:
         self._name = name
         self._lock = threading.Lock()
         self._sessions: dict[int, Any] = {}
-        self._refuse_outside()
+        refuse_outside(model, name)
         first = self._at(1)
         self.maps = tuple(o.name for o in first.get_outputs() if o.name != "features")
         shape = first.get_inputs()[0].shape
@@ -50,37 +98,10 @@ class Session:
             )
         self.size = int(shape[1]) if isinstance(shape[1], int) else 0
 
-    def _refuse_outside(self) -> None:
-        try:
-            outside = reaches_outside(self._model)
-        except ValueError as error:
-            raise BundleCorrupt(
-                f"{self._name} is no ONNX file.", "Copy the bundle again from where it was made."
-            ) from error
-        if outside:
-            raise BundleRefused(
-                f"{self._name} keeps numbers in files outside of itself.",
-                "Save the model as one file, without external data.",
-            )
-
     def _at(self, threads: int) -> Any:
         with self._lock:
             if threads not in self._sessions:
-                options = ort.SessionOptions()
-                options.intra_op_num_threads = threads
-                options.inter_op_num_threads = 1
-                options.log_severity_level = 3
-                # Threads that spin while they wait take the processor from those that decode.
-                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-                try:
-                    self._sessions[threads] = ort.InferenceSession(
-                        self._model, options, providers=["CPUExecutionProvider"]
-                    )
-                except Exception as error:
-                    raise BundleCorrupt(
-                        f"{self._name} cannot be run ({str(error).splitlines()[0][:200]}).",
-                        "Copy the bundle again from where it was made.",
-                    ) from error
+                self._sessions[threads] = open_network(self._model, self._name, threads)
             return self._sessions[threads]
 
     def features(self, pixels: Pixels, threads: int = 1) -> npt.NDArray[np.float32]:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
-from cytowell.sources import coco, yolo
-from cytowell.sources.archive import unpack
-from cytowell.sources.walk import PARTS
+from cytowell.sources import coco, table, voc, yolo
+from cytowell.sources.archive import require_inside, unpack
 from cytowell.storage import is_there
 from cytowell.types import Dataset, Sample
 
@@ -55,12 +54,18 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
             f"{path} is not there, or may not be looked into.",
             "Check the spelling of the path, and your right to read it.",
         )
-    if place.suffix.lower() == ".zip" and place.is_file():
-        place = unpack(place)
+    unpacked = unpack(place) if place.suffix.lower() == ".zip" and place.is_file() else None
+    place = unpacked or place
     name = source or _layout(place)
-    table = place / TABLE
-    where = table if name == "table" and place.is_dir() else place
-    dataset: Dataset = registry.load("sources", name)(where)
+    where = place / TABLE if name == "table" and place.is_dir() else place
+    reader = registry.load("sources", name)
+    if unpacked and name == "yolo":
+        # Its settings may name any folder of this machine; those of an archive may not.
+        dataset: Dataset = reader(where, within=unpacked)
+    else:
+        dataset = reader(where)
+    if unpacked:
+        require_inside(dataset.paths, unpacked, place=str(path))
     if not dataset.samples:
         raise EmptyDataset(
             f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
@@ -92,7 +97,7 @@ def _layout(place: Path) -> str:
 
 
 _FILES = {
-    "table": (".csv", ".tsv", ".parquet"),
+    "table": table.SUFFIXES,
     "npz": (".npz",),
     "coco": (".json",),
     "yolo": (".yaml", ".yml"),
@@ -102,14 +107,13 @@ _FILES = {
 def _folder_layout(place: Path) -> str:
     if (place / TABLE).is_file():
         return "table"
-    if yolo.settings_of(place) or ((place / "images").is_dir() and (place / "labels").is_dir()):
-        return "yolo"
-    if coco.files_of(place):
-        return "coco"
-    annotated = [place / "Annotations", place, *(place / p for p in PARTS)]
-    if any(next(folder.glob("*.xml"), None) for folder in annotated if folder.is_dir()):
-        return "voc"
+    for name, looks_like in _ANNOTATED.items():
+        if looks_like(place):
+            return name
     return "folders"
+
+
+_ANNOTATED = {"yolo": yolo.looks_like, "coco": coco.looks_like, "voc": voc.looks_like}
 
 
 def check_labels(classes: Sequence[str], where: str) -> None:

@@ -7,20 +7,57 @@ those, and nothing is lost on the way to another format.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cytowell.errors import BadAnnotation, EmptyDataset
-from cytowell.images import SUFFIXES
+from cytowell.errors import BadAnnotation, EmptyDataset, ImageError
+from cytowell.images import SUFFIXES, orientation_of
 from cytowell.sources.walk import PARTS, walk
 from cytowell.types import Box, Dataset, Sample
+
+LARGEST = 1e9
+"""No pixel lies farther out."""
+
+LONGEST = 64 << 20
+"""Bytes of one text file of annotations, at most."""
 
 ANNOTATION = "annotation"
 """Further column of each sample: the file that tells of it, "" where none does."""
 
 WRITTEN_OUT = 3
 """Names that a sentence lists."""
+
+Stands = tuple[tuple[int, int], int]
+"""Width and height of an upright photograph, and the EXIF orientation it was stored in."""
+
+
+@dataclass
+class Told:
+    """What the reading came across that its user has to know."""
+
+    polygons: int = 0
+    nameless: int = 0
+    turned: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def stands(self, path: str) -> Stands | None:
+        """Give how a photograph stands; None, and remembered, where that cannot be read."""
+        try:
+            return orientation_of(path)
+        except ImageError as error:
+            if Path(path).is_file() and str(error) not in self.unread:
+                self.unread.append(str(error))
+            return None
+
+    def notes(self) -> Iterator[str]:
+        """Say what every format may have come across."""
+        yield from said(self.polygons, "polygons: the rectangle around each is taken.")
+        yield from said(
+            len(self.turned), "photographs were annotated as stored: boxes are turned with EXIF."
+        )
+        yield from said(len(self.unread), f"images could not be opened: {few(self.unread)}")
 
 
 @dataclass
@@ -31,6 +68,22 @@ class Photograph:
     annotation: str = ""
     split: str | None = None
     boxes: list[tuple[Box, str | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format that can be written.
+
+    Attributes
+    ----------
+    place
+        Where an image goes in a folder that is written, from `{part}` and `{name}`.
+    write
+        Writes the annotations of photographs that lie in a folder already, with their classes.
+    """
+
+    place: str
+    write: Callable[[Path, Sequence[Photograph], Sequence[str]], None]
 
 
 def dataset_of(photographs: Iterable[Photograph], notes: Iterable[str] = ()) -> Dataset:
@@ -78,15 +131,15 @@ def number(text: object, where: str) -> float:
     BadAnnotation
         Naming the place.
     """
+    plain = isinstance(text, str | int | float)
     try:
-        value = float(str(text))
-    except ValueError as error:
+        value = float(str(text)) if plain else float("nan")
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < LARGEST:
+        shown = repr(text)[:40] if plain else "something else"
         raise BadAnnotation(
-            f"{where} has {text!r} where a number is needed.", "Export the annotations again."
-        ) from error
-    if not abs(value) < float("inf"):
-        raise BadAnnotation(
-            f"{where} has {text!r} where a number is needed.", "Export the annotations again."
+            f"{where} has {shown} where a number is needed.", "Export the annotations again."
         )
     return value
 
@@ -94,10 +147,6 @@ def number(text: object, where: str) -> float:
 def around(xs: Sequence[float], ys: Sequence[float]) -> Box:
     """Give the rectangle around a polygon."""
     return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
-
-
-Stands = tuple[tuple[int, int], int]
-"""Width and height of an upright photograph, and the EXIF orientation it was stored in."""
 
 
 def upright(box: Box, declared: tuple[float, float], stands: Stands, path: str, where: str) -> Box:
@@ -136,6 +185,33 @@ def turn(box: Box, stored: tuple[float, float], orientation: int) -> Box:
         8: (top, wide - right),  # a quarter turn anticlockwise
     }[orientation]
     return Box(x, y, box.height, box.width)
+
+
+def text_of(file: Path) -> str:
+    """Read a text file of annotations; bytes that are no UTF-8 are replaced.
+
+    Raises
+    ------
+    BadAnnotation
+        If it is larger than any such file, or may not be read.
+    """
+    try:
+        if file.stat().st_size > LONGEST:
+            raise BadAnnotation(f"{file} is too large for annotations.", "Export it again.")
+        return file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadAnnotation(
+            f"{file} cannot be read ({error.strerror}).", "Ask for the right to read it."
+        ) from error
+
+
+def head_of(file: Path, count: int = 4096) -> bytes:
+    """Give the first bytes of a file, nothing where it may not be read."""
+    try:
+        with file.open("rb") as handle:
+            return handle.read(count)
+    except OSError:
+        return b""
 
 
 def few(names: Iterable[object]) -> str:

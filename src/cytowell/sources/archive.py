@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from cytowell.errors import DatasetError, EmptyDataset, StorageError
@@ -17,6 +20,19 @@ RATIO = 100
 
 FREELY = 256 << 20
 """Bytes up to which the ratio is not asked: a small archive of drawings may shrink well."""
+
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,  # damaged bzip2, an archive that may not be read
+    ValueError,  # names that are not what they announce
+    RuntimeError,  # a password; NotImplementedError is one: a compression that Python does not know
+)
+"""What a damaged or foreign archive makes Python's reader raise."""
 
 
 def unpack(file: Path) -> Path:
@@ -40,11 +56,28 @@ def unpack(file: Path) -> Path:
             if not folder.is_dir():
                 with replacing_folder(folder) as beside:
                     _extract(archive, members, beside, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise DatasetError(
             f"{file} cannot be unpacked ({error}).", "Export or copy it again; without a password."
         ) from error
     return _inner(folder)
+
+
+def require_inside(paths: Iterable[str], folder: Path, place: str) -> None:
+    """Refuse an archive whose tables or settings name files of this machine.
+
+    Raises
+    ------
+    DatasetError
+        Without saying what they are: the archive's maker may read it.
+    """
+    root = folder.resolve()
+    outside = sum(not Path(p.split("::")[0]).resolve().is_relative_to(root) for p in set(paths))
+    if outside:
+        raise DatasetError(
+            f"{place} names {outside} files outside of itself.",
+            "Put them into the archive, or unpack it yourself and look at what it names.",
+        )
 
 
 def _judge(file: Path, members: list[zipfile.ZipInfo]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cytowell.errors import BadAnnotation, ImageError
-from cytowell.images import orientation_of, upright_size
+from cytowell.errors import BadAnnotation
+from cytowell.images import upright_size
 from cytowell.sources.annotations import (
     Photograph,
     Stands,
+    Told,
+    Writer,
     around,
     dataset_of,
     few,
@@ -27,18 +30,19 @@ from cytowell.types import Box, Dataset
 
 SUFFIX = "_annotations.coco.json"
 
+HEAD = 1 << 16
+"""Bytes at the start and at the end of a JSON file that tell whether it is one of these."""
+
 
 @dataclass
-class _Told:
-    """What the reading came across, for the notes."""
-
-    stands: dict[str, Stands] = field(default_factory=dict)
-    polygons: int = 0
-    turned: set[str] = field(default_factory=set)
-    nameless: int = 0
+class _Told(Told):
+    known: dict[str, Stands | None] = field(default_factory=dict)
     homeless: int = 0
-    missing: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+
+
+def looks_like(folder: Path) -> bool:
+    """Whether a folder holds a COCO file where exports put them."""
+    return bool(files_of(folder))
 
 
 def read(path: Path) -> Dataset:
@@ -78,36 +82,45 @@ def files_of(folder: Path) -> list[Path]:
     places = [folder / "annotations", folder]
     for place in places:
         listed = sorted(place.glob("*.json")) if place.is_dir() else []
-        good = [f for f in listed if _looks_like(f)]
+        good = [f for f in listed if _is_coco(f)]
         if good:
             return good
     return []
 
 
-def _looks_like(file: Path) -> bool:
-    with file.open("rb") as handle:
-        head = handle.read(1 << 16)
-    return any(word in head for word in (b'"images"', b'"annotations"', b'"categories"'))
+def _is_coco(file: Path) -> bool:
+    """Whether a JSON file has lists of images and of annotations; a stray one has not."""
+    with contextlib.suppress(OSError), file.open("rb") as handle:
+        start = handle.read(HEAD)
+        handle.seek(max(HEAD, file.stat().st_size - HEAD))
+        both = start + handle.read(HEAD)
+        return sum(word in both for word in (b'"images"', b'"annotations"', b'"categories"')) > 1
+    return False
 
 
 def _read_file(file: Path, root: Path, told: _Told) -> list[Photograph]:
     try:
         given = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise BadAnnotation(f"{file} is no JSON ({error}).", "Export it again.") from error
-    if not isinstance(given, dict) or not isinstance(given.get("images"), list):
+    lists = ("images", "annotations", "categories")
+    if isinstance(given, dict):
+        given = {key: given.get(key) or [] for key in lists}
+    if not isinstance(given, dict) or not all(isinstance(given[key], list) for key in lists):
         raise BadAnnotation(
             f"{file} has no list of images.",
             "COCO JSON has images, annotations and categories; export it again.",
         )
     try:
-        names = {c["id"]: str(c["name"]).strip() for c in given.get("categories", [])}
-        images = {i["id"]: i for i in given["images"]}
+        names = {str(c["id"]): str(c["name"]).strip() for c in given["categories"]}
+        images = {str(i["id"]): i for i in given["images"]}
         files = {key: str(i["file_name"]) for key, i in images.items()}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BadAnnotation(
             f"{file} has an image or a category without {error}.", "Export it again."
         ) from error
+    if len(images) < len(given["images"]):
+        raise BadAnnotation(f"{file} gives two images one id.", "Export it again.")
     part = part_of(file.parent.name) or next(
         (p for w in file.stem.replace("_", " ").split() if (p := part_of(w))), None
     )
@@ -116,12 +129,12 @@ def _read_file(file: Path, root: Path, told: _Told) -> list[Photograph]:
         key: Photograph(places.find(name), str(file), part) for key, name in files.items()
     }
     told.missing += [p.path for p in photographs.values() if not Path(p.path).is_file()]
-    for count, annotation in enumerate(given.get("annotations", []), 1):
+    for count, annotation in enumerate(given["annotations"], 1):
         where = f"{file} annotation {count}"
-        if not isinstance(annotation, dict) or annotation.get("image_id") not in photographs:
+        key = str(annotation.get("image_id")) if isinstance(annotation, dict) else ""
+        if key not in photographs:
             told.homeless += 1
             continue
-        key = annotation["image_id"]
         _add(annotation, photographs[key], images[key], names, where, told)
     return list(photographs.values())
 
@@ -130,20 +143,17 @@ def _add(
     annotation: dict[str, Any],
     photograph: Photograph,
     image: dict[str, Any],
-    names: dict[Any, str],
+    names: dict[str, str],
     where: str,
     told: _Told,
 ) -> None:
-    stands = told.stands.get(photograph.path)
+    if photograph.path not in told.known:
+        told.known[photograph.path] = told.stands(photograph.path)
+    stands = told.known[photograph.path]
     if stands is None:
-        try:
-            stands = told.stands[photograph.path] = orientation_of(photograph.path)
-        except ImageError as error:
-            if Path(photograph.path).is_file() and str(error) not in told.unread:
-                told.unread.append(str(error))
-            return
+        return
     drawn = _box(annotation, where, told)
-    label = names.get(annotation.get("category_id"))
+    label = names.get(str(annotation.get("category_id")))
     told.nameless += label is None
     wide, tall = (number(image.get(k, 0) or 0, where) for k in ("width", "height"))
     box = upright(drawn, (wide, tall), stands, photograph.path, where)
@@ -158,7 +168,8 @@ def _box(annotation: dict[str, Any], where: str, told: _Told) -> Box:
         return Box(*(number(v, where) for v in given))
     outline = annotation.get("segmentation")
     if isinstance(outline, list) and outline:
-        flat = [number(v, where) for ring in outline for v in ring]
+        rings = [ring for ring in outline if isinstance(ring, list)]
+        flat = [number(v, where) for ring in rings for v in ring]
         if len(flat) >= 6 and len(flat) % 2 == 0:
             told.polygons += 1
             return around(flat[::2], flat[1::2])
@@ -199,21 +210,13 @@ def _notes(told: _Told, photographs: dict[str, Photograph]) -> Iterator[str]:
     yield from said(len(missing), f"images that are told of are not there: {few(missing)}.")
     bare = [Path(p.path).name for p in photographs.values() if not p.annotation]
     yield from said(len(bare), f"images are told of nowhere: {few(bare)}.")
-    yield from said(told.polygons, "polygons: the rectangle around each is taken.")
     yield from said(told.nameless, "boxes are of a category without a name: they have no label.")
     yield from said(told.homeless, "annotations belong to no image and were left out.")
-    yield from said(
-        len(told.turned), "photographs were annotated as stored: boxes are turned with EXIF."
-    )
-    yield from said(len(told.unread), f"images could not be opened: {few(told.unread)}")
-
-
-PLACE = "{part}/{name}"
-"""Where an image goes in a folder that is written."""
+    yield from told.notes()
 
 
 def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str]) -> None:
-    """Write a file for each part, beside its photographs, which lie there already (`PLACE`)."""
+    """Write a file for each part, beside its photographs, which lie there already."""
     numbers = {name: i for i, name in enumerate(classes, 1)}
     categories = [{"id": i, "name": n, "supercategory": "none"} for n, i in numbers.items()]
     for place in dict.fromkeys(Path(p.path).parent for p in photographs):
@@ -235,3 +238,6 @@ def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str
                 annotations.append(annotation)
         given = {"images": images, "annotations": annotations, "categories": categories}
         (place / SUFFIX).write_text(json.dumps(given, ensure_ascii=False), encoding="utf-8")
+
+
+WRITER = Writer("{part}/{name}", write)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from cytowell import registry
-from cytowell.errors import DatasetError, StorageError
+from cytowell.errors import DatasetError
 from cytowell.images import NPZ_MARK, open_upright
-from cytowell.sources import read
-from cytowell.sources.annotations import Photograph, photographs_of
-from cytowell.sources.table import read_to_call
-from cytowell.storage import explaining, is_there, replacing, replacing_folder
+from cytowell.sources import read, table
+from cytowell.sources.annotations import Photograph, Writer, photographs_of
+from cytowell.storage import explaining, is_there, replacing_folder, require_free, write_frame
 from cytowell.types import Dataset
 
 TABLES = (".csv", ".parquet")
-FORMATS = ("yolo", "coco", "voc")
 _FOLDERS = {"train": "train", "validation": "valid", "test": "test"}
 
 Ticked = Callable[[int, int], None]
@@ -72,25 +69,24 @@ def convert(
         dataset = replace(dataset, samples=named, classes=classes)
     target = Path(out)
     if target.suffix.lower() in TABLES:
-        _write_table(dataset, target)
+        # The table may lie elsewhere: it names the photographs from the root.
+        frame = dataset.frame()
+        frame["path"] = [str(Path(p).absolute()) for p in dataset.paths]
+        write_frame(frame, target)
         return dataset
-    if to not in FORMATS:
-        raise registry.unknown("format", to, FORMATS)
-    if is_there(target) and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(f"{target} holds something already.", "Name a new folder.")
+    writer: Writer = registry.load("writers", to)
+    require_free(target)
     with replacing_folder(target) as beside:
-        photographs = _place(photographs_of(dataset), beside, to, ticked)
-        importlib.import_module(f"cytowell.sources.{to}").write(
-            beside, photographs, dataset.classes
-        )
+        photographs = _place(photographs_of(dataset), beside, writer.place, ticked)
+        writer.write(beside, photographs, dataset.classes)
     return dataset
 
 
 def _read(path: Path) -> Dataset:
     """Read annotated photographs; in a table of calls the call is the label."""
-    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() not in table.SUFFIXES:
         return read(path)
-    dataset = read_to_call(path)
+    dataset = table.read_to_call(path)
     samples = tuple(
         replace(s, label=str(s.extra["label"])) if s.label is None and s.extra.get("label") else s
         for s in dataset.samples
@@ -99,20 +95,10 @@ def _read(path: Path) -> Dataset:
     return replace(dataset, samples=samples, classes=classes, origin=str(path))
 
 
-def _write_table(dataset: Dataset, target: Path) -> None:
-    frame = dataset.frame()
-    with replacing(target) as beside:
-        if target.suffix.lower() == ".parquet":
-            frame.to_parquet(beside, index=False)
-        else:
-            frame.to_csv(beside, index=False, lineterminator="\n")
-
-
 def _place(
-    photographs: list[Photograph], folder: Path, to: str, ticked: Ticked | None
+    photographs: list[Photograph], folder: Path, template: str, ticked: Ticked | None
 ) -> list[Photograph]:
     """Copy photographs to where the format wants them; stems are told apart."""
-    template: str = importlib.import_module(f"cytowell.sources.{to}").PLACE
     parted = any(p.split for p in photographs)
     taken: set[str] = set()
     placed = []

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from cytowell.errors import EmptyDataset
 from cytowell.images import SUFFIXES
-from cytowell.sources.table import read_to_call
+from cytowell.sources import table
 from cytowell.sources.walk import walk
 from cytowell.storage import is_there
 from cytowell.types import Sample, fields_of
-
-TABLES = (".csv", ".tsv", ".parquet")
 
 
 def named(
@@ -45,8 +43,8 @@ def named(
             total = None
             continue
         found: Sequence[Sample]
-        if place.suffix.lower() in TABLES:
-            found = read_to_call(place).samples
+        if place.suffix.lower() in table.SUFFIXES:
+            found = table.read_to_call(place).samples
             if not found:
                 raise EmptyDataset(f"{path} has no rows.", "Write one line for each photograph.")
             known |= fields_of(found)

@@ -13,6 +13,8 @@ from cytowell.images import NPZ_MARK
 from cytowell.storage import is_there
 from cytowell.types import Box, Dataset, Sample
 
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
 _BOX = ("x", "y", "width", "height")
 _PARTS = {"train": "train", "valid": "validation", "val": "validation"} | {
     "validation": "validation",
@@ -108,6 +110,7 @@ def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:
     boxed = all(c in frame.columns for c in _BOX)
     if boxed:
         known |= set(_BOX)
+    # Keys are typed as any hashable; `read_frame` made every column's name a text.
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
     samples = []
     for number, row in enumerate(rows, start=2):

@@ -7,41 +7,41 @@ what is read is written again to the last digit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cytowell.errors import BadAnnotation, ImageError
-from cytowell.images import SUFFIXES, orientation_of, upright_size
+import defusedxml.ElementTree
+
+from cytowell.errors import BadAnnotation
+from cytowell.images import SUFFIXES, upright_size
 from cytowell.sources.annotations import (
+    LONGEST,
     Photograph,
+    Told,
+    Writer,
     around,
     dataset_of,
     few,
+    head_of,
     images_below,
     number,
     part_of,
     require_images,
     said,
+    text_of,
     upright,
 )
-from cytowell.sources.walk import walk
+from cytowell.sources.walk import PARTS, walk
 from cytowell.types import Box, Dataset
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LONGEST = 32 << 20
-"""Bytes of one XML file, at most."""
 
 
-@dataclass
-class _Told:
-    """What the reading came across, for the notes."""
-
-    polygons: int = 0
-    nameless: int = 0
-    turned: set[str] = field(default_factory=set)
-    missing: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+def looks_like(folder: Path) -> bool:
+    """Whether a folder, its `Annotations` or its parts hold XML files of annotations."""
+    places = [folder / "Annotations", folder, *(folder / part for part in PARTS)]
+    files = (next(place.glob("*.xml"), None) for place in places if place.is_dir())
+    return any(f is not None and b"<annotation" in head_of(f) for f in files)
 
 
 def read(path: Path) -> Dataset:
@@ -58,7 +58,7 @@ def read(path: Path) -> Dataset:
     by_stem = {f.stem: f for f in images}
     beside = {f.with_suffix("") for f in images}
     parts = _lists(path)
-    told = _Told()
+    told = Told()
     photographs: dict[str, Photograph] = {}
     for file in (f for f in walk(path) if f.suffix.lower() == ".xml"):
         tree = _tree(file)
@@ -81,15 +81,15 @@ def read(path: Path) -> Dataset:
 def _tree(file: Path) -> ElementTree.Element | None:
     """Parse one file; None if it is XML of another kind."""
     try:
-        data = file.read_bytes()
-        # Entities are how a small XML file becomes a large one; no tool needs them here.
-        if len(data) > LONGEST or b"<!ENTITY" in data or b"<!DOCTYPE" in data:
-            raise BadAnnotation(
-                f"{file} declares entities or is too large to be an annotation.",
-                "Export it again as Pascal VOC.",
-            )
-        tree = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, OSError) as error:
+        if file.stat().st_size > LONGEST:
+            raise BadAnnotation(f"{file} is too large to be an annotation.", "Export it again.")
+        # Entities are how a small XML file becomes a large one, in whichever encoding.
+        tree = defusedxml.ElementTree.fromstring(file.read_bytes(), forbid_dtd=True)
+    except defusedxml.DefusedXmlException as error:
+        raise BadAnnotation(
+            f"{file} declares entities or a document type.", "Export it again as Pascal VOC."
+        ) from error
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise BadAnnotation(f"{file} is no XML ({error}).", "Export it again.") from error
     return tree if tree.tag == "annotation" else None
 
@@ -109,13 +109,10 @@ def _image(
     return file.parent / (named.name or f"{file.stem}.jpg")
 
 
-def _fill(p: Photograph, tree: ElementTree.Element, file: Path, told: _Told) -> None:
+def _fill(p: Photograph, tree: ElementTree.Element, file: Path, told: Told) -> None:
     objects = list(tree.iter("object"))
-    try:
-        stands = orientation_of(p.path) if objects else ((0, 0), 1)
-    except ImageError as error:
-        if Path(p.path).is_file():
-            told.unread.append(str(error))
+    stands = told.stands(p.path) if objects else None
+    if stands is None:
         return
     wide, tall = (number(tree.findtext(f"size/{k}") or 0, str(file)) for k in ("width", "height"))
     for count, thing in enumerate(objects, 1):
@@ -129,7 +126,7 @@ def _fill(p: Photograph, tree: ElementTree.Element, file: Path, told: _Told) -> 
         p.boxes.append((box, label))
 
 
-def _box(thing: ElementTree.Element, where: str, told: _Told) -> Box:
+def _box(thing: ElementTree.Element, where: str, told: Told) -> Box:
     corners = thing.find("bndbox")
     if corners is not None:
         left, top, right, bottom = (
@@ -155,7 +152,7 @@ def _lists(root: Path) -> dict[str, str]:
         part = part_of(file.stem)
         if part is None:
             continue
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in text_of(file).splitlines():
             if line.split():
                 parts[line.split()[0]] = part
     return parts
@@ -169,25 +166,17 @@ def _folder_part(image: Path, root: Path) -> str | None:
     return None
 
 
-def _notes(told: _Told, photographs: dict[str, Photograph]) -> Iterator[str]:
+def _notes(told: Told, photographs: dict[str, Photograph]) -> Iterator[str]:
     missing = told.missing
     yield from said(len(missing), f"XML files have no image: {few(missing)}.")
     bare = [Path(p.path).name for p in photographs.values() if not p.annotation]
     yield from said(len(bare), f"images have no XML file: {few(bare)}.")
-    yield from said(told.polygons, "polygons: the rectangle around each is taken.")
     yield from said(told.nameless, "boxes have no class name: they have no label.")
-    yield from said(
-        len(told.turned), "photographs were annotated as stored: boxes are turned with EXIF."
-    )
-    yield from said(len(told.unread), f"images could not be opened: {few(told.unread)}")
-
-
-PLACE = "JPEGImages/{name}"
-"""Where an image goes in a folder that is written."""
+    yield from told.notes()
 
 
 def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str]) -> None:
-    """Write XML files and lists of parts for photographs that lie in `folder` already (`PLACE`).
+    """Write XML files and lists of parts for photographs that lie in `folder` already.
 
     Parameters
     ----------
@@ -225,3 +214,6 @@ def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str
 
 def _put(tree: ElementTree.Element, name: str, value: object) -> None:
     ElementTree.SubElement(tree, name).text = str(value)
+
+
+WRITER = Writer("JPEGImages/{name}", write)

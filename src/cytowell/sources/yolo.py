@@ -13,20 +13,25 @@ from typing import Any
 
 import yaml
 
-from cytowell.errors import BadAnnotation, ImageError
+from cytowell.errors import BadAnnotation
 from cytowell.images import SUFFIXES, upright_size
 from cytowell.sources.annotations import (
     Photograph,
+    Told,
+    Writer,
     around,
     dataset_of,
     few,
+    head_of,
     images_below,
     number,
     part_of,
     require_images,
     said,
+    text_of,
 )
-from cytowell.sources.walk import walk
+from cytowell.sources.walk import PARTS, walk
+from cytowell.storage import is_there
 from cytowell.types import Box, Dataset
 
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -37,18 +42,36 @@ PIXELS = 2.0
 """A share of a side beyond this is no share: the file holds pixels."""
 
 
-@dataclass
-class _Told:
-    """What the reading came across, for the notes."""
+MOST_SETTINGS = 1 << 20
+"""Bytes of a settings file, at most."""
 
-    polygons: int = 0
+
+@dataclass
+class _Told(Told):
     unknown: set[int] = field(default_factory=set)
     orphans: list[Path] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
 
 
-def read(path: Path) -> Dataset:
+def looks_like(folder: Path) -> bool:
+    """Whether a folder has settings that name classes, or it or a part images beside labels."""
+    settings = settings_of(folder)
+    if settings is not None and b"names" in head_of(settings, MOST_SETTINGS):
+        return True
+    return any(
+        f.suffix.lower() == ".txt"
+        for place in (folder, *(folder / part for part in PARTS))
+        if (place / "images").is_dir() and (place / "labels").is_dir()
+        for f in walk(place / "labels")
+    )
+
+
+def read(path: Path, within: Path | None = None) -> Dataset:
     """Read a folder with a `data.yaml` (or `images` beside `labels`), or that file itself.
+
+    Parameters
+    ----------
+    within
+        The folder that its images have to lie in; anywhere without it.
 
     Raises
     ------
@@ -58,8 +81,8 @@ def read(path: Path) -> Dataset:
         If there is no image.
     """
     file = path if path.is_file() else settings_of(path)
-    root = path if path.is_dir() else path.parent
-    names, places, notes = _settings(file, root)
+    root = (path if path.is_dir() else path.parent).resolve()
+    names, places, notes = _settings(file, root, within)
     told = _Told()
     photographs: dict[str, Photograph] = {}
     for place, part in places:
@@ -82,7 +105,7 @@ def settings_of(folder: Path) -> Path | None:
 
 
 def _settings(
-    file: Path | None, root: Path
+    file: Path | None, root: Path, within: Path | None
 ) -> tuple[dict[int, str] | None, list[tuple[Path, str | None]], list[str]]:
     """Give class names by number (None if they are not told), places of images with their part."""
     if file is None:
@@ -90,17 +113,28 @@ def _settings(
                        if f.is_file()), None)  # fmt: skip
         if listed is None:
             return None, [(root, None)], []
-        lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = text_of(listed).splitlines()
         return dict(enumerate(x.strip() for x in lines if x.strip())), [(root, None)], []
+    text = text_of(file)
     try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BadAnnotation(f"{file} cannot be read as YAML ({error}).") from error
+        # An alias is how a small file becomes a large one; no export has any.
+        if len(text) > MOST_SETTINGS or any(
+            isinstance(t, yaml.AliasToken) for t in yaml.scan(text)
+        ):
+            raise ValueError("it has aliases, or is too large")
+        given = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said_so = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadAnnotation(f"{file} cannot be read as YAML ({said_so}).") from error
     if not isinstance(given, dict) or "names" not in given:
         raise BadAnnotation(
             f"{file} names no classes.", "Give names: [first class, second class, ...]."
         )
     places, notes = _places(given, file, root)
+    if within is not None and any(not p.is_relative_to(within.resolve()) for p, _ in places):
+        raise BadAnnotation(
+            f"{file.name} names folders outside of its archive.", "Put the images into the archive."
+        )
     return _names(given["names"], file), places, notes
 
 
@@ -111,7 +145,7 @@ def _names(given: Any, file: Path) -> dict[int, str]:
     elif isinstance(given, list):
         names = dict(enumerate(given))
     plain = all(isinstance(n, str | int | float) for n in names.values())
-    if not names or not plain or not all(str(k).isdigit() for k in names):
+    if not names or not plain or not all(str(k).isdecimal() for k in names):
         raise BadAnnotation(
             f"{file} has names that are no list.", "Give names: [first class, second class, ...]."
         )
@@ -124,13 +158,18 @@ def _places(
     """Give folders and lists of images with their part; all of the folder where none is there."""
     found: list[tuple[Path, str | None]] = []
     notes = []
-    base = file.parent / str(given.get("path") or "")
+    start = given.get("path") or ""
+    base = file.parent / (start if isinstance(start, str) else "")
     for key, value in given.items():
         part = part_of(str(key))
         if not value or (part is None and key != REST):
             continue
         for named in value if isinstance(value, list) else [value]:
-            place = _place(str(named), base, file.parent)
+            if not isinstance(named, str):
+                raise BadAnnotation(
+                    f"{file} has a {key} that is no path.", f"Give {key}: folder/of/images."
+                )
+            place = _place(named, base, file.parent)
             if place is None:
                 notes.append(f"{file.name} names {named!r} for {key}, which is not there.")
             else:
@@ -149,7 +188,7 @@ def _place(named: str, base: Path, beside: Path) -> Path | None:
         inside = inside[3:]
     tail = Path(*Path(named).parts[-2:])
     for place in (base / named, beside / named, beside / inside, beside / tail):
-        if place.exists():
+        if is_there(place):
             return place.resolve()
     return None
 
@@ -158,10 +197,10 @@ def _images(place: Path, root: Path) -> Iterator[Path]:
     if place.is_dir():
         yield from images_below(place)
         return
-    for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text_of(place).splitlines():
         if line.strip():
             beside = place.parent / line.strip()
-            yield beside if beside.exists() else root / line.strip()
+            yield beside if is_there(beside) else root / line.strip()
 
 
 def _label_file(image: Path) -> Path:
@@ -200,8 +239,8 @@ def _label_files(root: Path, known: set[Path]) -> list[Path]:
 
 def _is_labels(file: Path) -> bool:
     """Whether a text file without an image looks like labels, and not like a readme or a list."""
-    lines = file.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].split()
-    return len(lines) >= 5 and all(x.replace(".", "", 1).lstrip("-").isdigit() for x in lines[:5])
+    first = head_of(file).decode("utf-8", "replace").split("\n", 1)[0].split()
+    return len(first) >= 5 and all(x.replace(".", "", 1).lstrip("-").isdigit() for x in first[:5])
 
 
 def _fill(photograph: Photograph, names: dict[int, str] | None, told: _Told) -> None:
@@ -209,15 +248,12 @@ def _fill(photograph: Photograph, names: dict[int, str] | None, told: _Told) -> 
     if not file.is_file():
         return
     photograph.annotation = str(file)
-    try:
-        size = upright_size(photograph.path)
-    except ImageError as error:
-        told.unread.append(str(error))
+    stands = told.stands(photograph.path)
+    if stands is None:
         return
-    text = file.read_text(encoding="utf-8", errors="replace")
-    for count, line in enumerate(text.splitlines(), 1):
+    for count, line in enumerate(text_of(file).splitlines(), 1):
         if line.strip():
-            box, index, many = _line(line.split(), size, f"{file} line {count}")
+            box, index, many = _line(line.split(), stands[0], f"{file} line {count}")
             told.polygons += many
             if names is not None and index not in names:
                 told.unknown.add(index)
@@ -260,21 +296,16 @@ def _notes(
             yield f"No box is of the class {few(unused)}."
     bare = [Path(p.path).name for p in photographs.values() if not p.annotation]
     yield from said(len(bare), f"images have no label file: {few(bare)}.")
-    yield from said(told.polygons, "polygons: the rectangle around each is taken.")
+    yield from told.notes()
     if told.unknown:
         numbers = few(sorted(told.unknown))
         yield f"Classes {numbers} have no name: their boxes have no label."
     orphans = [f.name for f in told.orphans]
     yield from said(len(orphans), f"label files have no image: {few(orphans)}.")
-    yield from said(len(told.unread), f"images could not be opened: {few(told.unread)}")
-
-
-PLACE = "images/{part}/{name}"
-"""Where an image goes in a folder that is written."""
 
 
 def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str]) -> None:
-    """Write labels and `data.yaml` for photographs that lie in `folder` already (`PLACE`).
+    """Write labels and `data.yaml` for photographs that lie in `folder` already.
 
     Raises
     ------
@@ -308,3 +339,6 @@ def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str
     settings |= {"nc": len(classes), "names": list(classes)}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     (folder / SETTINGS[0]).write_text(text, encoding="utf-8")
+
+
+WRITER = Writer("images/{part}/{name}", write)

@@ -145,7 +145,8 @@ class Predictions:
             columns["subclass"] = [s.subclass for s in self.samples]
         if "box" in known or any(s.box is not None for s in self.samples):
             for name in _SIDES:
-                columns[name] = [getattr(s.box, name) if s.box else None for s in self.samples]
+                sides = [getattr(s.box, name) if s.box else np.nan for s in self.samples]
+                columns[name] = np.array(sides, dtype=np.float64)
         extras: dict[str, None] = {}
         for s in self.samples:
             extras.update(dict.fromkeys(s.extra))
@@ -155,6 +156,8 @@ class Predictions:
                 out = f"given_{out}"
             columns[out] = [s.extra.get(name) for s in self.samples]
         if OBJECT in columns:
+            # Whole numbers even where a photograph without objects has none.
+            columns[OBJECT] = pd.array(columns[OBJECT], dtype="Int64")
             columns = {n: columns[n] for n in ("path", *_PLACE) if n in columns} | columns
         return pd.DataFrame(columns)
 
