@@ -8,6 +8,7 @@ from scipy.special import log_softmax, softmax
 from cytowell.evaluation.calibration import (
     Expected,
     expected_calibration_error,
+    fit_farthest,
     fit_temperature,
     fit_threshold,
     reliability,
@@ -122,3 +123,17 @@ def test_what_is_expected_counts_where_few_images_speak() -> None:
     assert few == pytest.approx(0.5, abs=0.12)
     assert many == pytest.approx(0.8, abs=0.05)
     assert fit_temperature(logits[:1], truth[:1], known) == 0.5
+
+
+def test_of_further_images_about_a_hundredth_lies_beyond_the_farthest() -> None:
+    random = np.random.default_rng(0)
+    beyond = [
+        float((random.chisquare(5, 5000) > fit_farthest(random.chisquare(5, 300))).mean())
+        for _ in range(200)
+    ]
+    assert 0.005 < float(np.mean(beyond)) <= 0.0105
+
+
+def test_few_images_leave_some_slack_for_the_farthest() -> None:
+    assert fit_farthest(np.array([1.0, 4.0, 2.0])) == pytest.approx(4.4)
+    assert fit_farthest(np.arange(1.0, 100.0)) == 99.0

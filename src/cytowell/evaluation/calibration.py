@@ -14,6 +14,9 @@ from cytowell.types import BoolArray, FloatArray, IntArray
 BINS = 15
 """Bins of equal width on the confidence, as in Guo et al. 2017."""
 
+SLACK = 1.1
+"""How much further than the farthest of a few images a photograph may lie and still be called."""
+
 TEMPERATURES = (0.05, 20.0)
 """Between these the temperature is looked for."""
 
@@ -75,6 +78,24 @@ def fit_temperature(logits: FloatArray, labels: IntArray, expected: Expected = U
         loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6}
     )
     return float(np.exp(found.x))
+
+
+def fit_farthest(distances: FloatArray, declined: float = 0.01) -> float:
+    """Find how far from the training images a photograph may lie and still be called.
+
+    The split-conformal quantile (Papadopoulos et al. 2002; Bates et al. 2023, arXiv 2104.08279): a
+    further image like these lies beyond it with a probability of at most `declined`. With fewer
+    than 1/`declined` images no such quantile is known; then it is the largest distance and a tenth.
+
+    Parameters
+    ----------
+    distances
+        Of images that were not learnt from; shape (N,), N >= 1.
+    """
+    rank = int(np.ceil((len(distances) + 1) * (1 - declined)))
+    if rank > len(distances):
+        return SLACK * float(distances.max())
+    return float(np.sort(distances)[rank - 1])
 
 
 def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.01) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import softmax
 
 from cytowell.errors import DatasetError
-from cytowell.evaluation.calibration import fit_temperature, fit_threshold
+from cytowell.evaluation.calibration import fit_farthest, fit_temperature, fit_threshold
 from cytowell.learners.contract import Makings, Ticked
-from cytowell.learners.linear import fit_head
+from cytowell.learners.linear import fit_head, folds
 from cytowell.runtime.bundle import Bundle, Facts, decide
 from cytowell.runtime.head import Statistics
 from cytowell.runtime.pipeline import Batch
@@ -22,9 +23,6 @@ from cytowell.types import Dataset, FloatArray, IntArray, Predictions
 
 MOST_LOOKED_AT = 4_000
 """Training images whose features make the statistics and the figures of the training part."""
-
-SLACK = 1.1
-"""How much further than the farthest validation image a photograph may lie and still be called."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,8 @@ def assemble(
     looked_at = train
     if len(train) > MOST_LOOKED_AT and not refit:
         looked_at = np.random.default_rng(seed).permutation(train)[:MOST_LOOKED_AT]
-    learnt = gather(draft, dataset, np.sort(looked_at), ticked, "features of the training part")
+    looked_at = np.sort(looked_at)
+    learnt = gather(draft, dataset, looked_at, ticked, "features of the training part")
     y = labels_of(learnt, makings.classes)
     used = np.any(makings.head.weight != 0, axis=0)
     head = makings.head
@@ -96,20 +95,21 @@ def assemble(
         weight = np.zeros_like(head.weight)
         weight[:, used] = part.weight
         head = replace(head, weight=weight, bias=part.bias)
-    statistics = Statistics.fit(learnt.features, y, len(makings.classes), used, seed)
+    statistics = Statistics.fit(learnt.features, y, len(makings.classes), seed)
     calibrating = None
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
         truth = labels_of(calibrating, makings.classes)
         logits = head.logits(calibrating.features)
-        farthest = SLACK * float(statistics.distance(calibrating.features).max())
+        distances = statistics.distance(calibrating.features)
     else:
         assert makings.logits is not None, "nothing was held back and nothing is out of fold"
         logits, truth = makings.logits, dataset.labels[train]
-        # An image's own class mean draws it near: twice the slack.
-        farthest = (2 * SLACK - 1) * float(statistics.distance(learnt.features).max())
+        groups = dataset.groups[looked_at][learnt.called]
+        distances = out_of_fold_distances(learnt.features, y, groups, len(makings.classes), seed)
     temperature = fit_temperature(logits, truth, makings.expected)
     threshold = fit_threshold(softmax(logits / temperature, axis=1), truth, wrong)
+    farthest = fit_farthest(distances)
     facts = replace(facts, temperature=temperature, threshold=threshold, farthest=farthest)
     plain = replace(facts, temperature=1.0, threshold=0.0, farthest=None)
     return Assembled(
@@ -118,6 +118,21 @@ def assemble(
         calibrating,
         Bundle(plain, head, statistics, makings.model),
     )
+
+
+def out_of_fold_distances(
+    features: npt.NDArray[np.floating],
+    labels: IntArray,
+    groups: npt.NDArray[np.str_],
+    classes: int,
+    seed: int,
+) -> FloatArray:
+    """Give the distance (N,) of each image's features (N, D) to the images of other groups."""
+    distances = np.zeros(len(labels))
+    for learn, judge in folds(labels, groups, 5, seed):
+        others = Statistics.fit(features[learn], labels[learn], classes, seed)
+        distances[judge] = others.distance(features[judge])
+    return distances
 
 
 def out_of_fold_calls(

@@ -8,11 +8,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
 
-from cytowell.types import BoolArray, FloatArray, IntArray
+from cytowell.types import FloatArray, IntArray
 
 MOST_COMPONENTS = 128
 MOST_STORED = 2_000
+LEAST_DEVIATION = 0.1
+"""Of the median one: what hardly varies in these images may move on the next by chance."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Statistics:
     Attributes
     ----------
     centre, axes
-        Principal components of the training features: (D,) and (K, D), K <= 128.
+        Principal components of the standardised training features, the deviations folded in:
+        (D,) and (K, D), K <= 128.
     means
         Mean of each class in them, (C, K); NaN for a class without images.
     precision
@@ -77,19 +81,23 @@ class Statistics:
 
     @staticmethod
     def fit(
-        features: npt.NDArray[np.floating],
-        labels: IntArray,
-        classes: int,
-        used: BoolArray,
-        seed: int = 0,
+        features: npt.NDArray[np.floating], labels: IntArray, classes: int, seed: int = 0
     ) -> Statistics:
-        """Fit to the training part's features (N, D) and class indices; `used` is a mask (D,)."""
-        X = np.asarray(features, dtype=np.float64) * used
+        """Fit to the training part's features (N, D) and class indices (N,).
+
+        Every map counts, those that the head does not use too, and each feature by its deviation:
+        early ones tell another kind of picture at once, and late ones keep a change of light or of
+        compression from looking like one.
+        """
+        X = np.asarray(features, dtype=np.float64)
         centre = X.mean(axis=0)
+        deviation = X.std(axis=0)
+        scale = np.maximum(deviation, LEAST_DEVIATION * max(float(np.median(deviation)), 1e-6))
         most = min(MOST_COMPONENTS, max(1, len(X) - classes), X.shape[1])
-        # The covariance's eigenvectors: the number of features bounds the work, not of images.
-        values, vectors = np.linalg.eigh(np.cov(X - centre, rowvar=False))
-        axes = vectors[:, np.argsort(values)[::-1][:most]].T
+        # With many images the number of features bounds the work, with few the number of images.
+        solver = "covariance_eigh" if len(X) > X.shape[1] else "full"
+        found = PCA(most, svd_solver=solver).fit((X - centre) / scale)
+        axes = found.components_ / scale
         points = (X - centre) @ axes.T
         means = np.full((classes, most), np.nan)
         for c in np.unique(labels):

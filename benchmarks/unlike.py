@@ -1,0 +1,58 @@
+"""What a bundle decides on pictures of another kind: wells of plates, cells of another stain.
+
+    python benchmarks/unlike.py [--bundle blood] [--per-kind 360]
+
+The shipped bundle knows white cells and platelets of one hospital. Nothing here is one: whole wells
+of the real plates, and red cells, white cells and platelets cut out of BCCD's smears. Beside them
+stand PBC's own images, most of which the shipped bundle learnt from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import cytowell
+from cytowell.evaluation.intervals import wilson
+from cytowell.types import Dataset
+from stain import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", default="blood")
+    parser.add_argument("--per-kind", type=int, default=360)
+    given = parser.parse_args()
+    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data"))
+    if not (root / "bccd").is_dir():
+        sys.exit(f"{root / 'bccd'} is not there: set CYTOWELL_DATA.")
+    bundle = cytowell.load(given.bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "bccd.csv"
+        write_table(root / "bccd", table)
+        cells = cytowell.read(table)
+        labels = np.array([s.label for s in cells.samples])
+        kinds: dict[str, Dataset] = {"PBC, one cell": cytowell.read(root / "pbc")}
+        kinds["plates, one well"] = cytowell.find_wells(sorted((root / "plates/images").iterdir()))
+        for name in np.unique(labels):
+            kinds[f"BCCD, {name}"] = cells.take(np.flatnonzero(labels == name))
+        for kind, dataset in kinds.items():
+            order = np.random.default_rng(0).permutation(len(dataset))[: given.per_kind]
+            calls = bundle.predict(dataset.take(order))
+            unlike = sum(reason.startswith("unlike") for reason in calls.reasons)
+            k, n = int(calls.decided.sum()), len(order)
+            low, high = wilson(k, n) or (0.0, 1.0)
+            print(
+                f"{kind:18} n = {n:4}  decided {k / n:6.1%} ({low:.1%}-{high:.1%})"
+                f"  unlike the images learnt from {unlike / n:6.1%}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
