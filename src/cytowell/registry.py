@@ -69,6 +69,10 @@ TABLE: dict[str, dict[str, str]] = {
         "cnn": "cytowell.models.cnn:cnn",
         "unet": "cytowell.models.unet:unet",
     },
+    "detectors": {
+        "yolox-nano": "cytowell.models.yolox:nano",
+        "yolox-tiny": "cytowell.models.yolox:tiny",
+    },
     "bundles": {
         "blood": "cytowell.weights:blood",
         "imagenet": "cytowell.weights:imagenet",
@@ -84,6 +88,8 @@ EXTRAS = {
     "onnx": "train",
     "safetensors": "train",
     "pytorch_metric_learning": "train",
+    "libreyolo": "detect",
+    "cv2": "detect",
     "gradio": "serve",
     "fastapi": "serve",
     "uvicorn": "serve",

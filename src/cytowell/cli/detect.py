@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from cytowell.cli.voice import speaking
 
 NAME = "detect"
 
-app = typer.Typer(help="Detectors: take one in, and measure it.", no_args_is_help=True)
+app = typer.Typer(help="Detectors: train one, take one in, and measure it.", no_args_is_help=True)
 
 
 @app.command("import")
@@ -49,6 +50,61 @@ def import_(
     made.save(Path(out), card)
     print(f"{out}: {facts.says}, {facts.reading.side} px, {len(facts.classes)} classes ({classes})")
     print(f"cytowell predict PHOTOGRAPHS --find cells --detector {out}")
+
+
+@app.command("train")
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Annotated photographs: YOLO, COCO or VOC.", show_default=False
+        ),
+    ],
+    out: Annotated[str, typer.Option(metavar="RUN", help="Folder of the run.")] = "detector-run",
+    preset: Annotated[str, typer.Option(help="quick, standard or best.")] = "standard",
+    network: Annotated[str, typer.Option(help="Registered detector.", show_default=False)] = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Official ONNX file of that network, or a detector bundle; random without.",
+            show_default=False,
+        ),
+    ] = "",
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="FILE.toml", help="Settings laid on the preset.", show_default=False),
+    ] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Of every random choice; 7.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    new_split: Annotated[
+        bool, typer.Option("--new-split", help="Ignore the split that DATA brings.")
+    ] = False,
+    source: SourceOption = "",
+    quiet: QuietOption = False,
+) -> None:
+    """Learn to find objects from annotated photographs; leaves a detector bundle."""
+    with speaking(quiet) as speaker:
+        settings = registry.part("cytowell.training.detection_recipe:preset")(preset)
+        number = 7
+        if recipe:
+            read = registry.part("cytowell.runs.detecting:read_recipe")
+            settings, number = read(Path(recipe), settings)
+        given = {k: v for k, v in (("network", network), ("weights", weights)) if v}
+        settings = dataclasses.replace(settings, **given)
+        dataset = cytowell.read(data, source or None)
+        for note in dataset.notes:
+            speaker.said(note)
+        if not settings.weights:
+            speaker.said("no --weights: the network begins at random numbers")
+        voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
+        run = registry.part("cytowell.runs.detecting:train_detector")(
+            dataset, out, settings, number if seed is None else seed, resume, new_split, voice
+        )
+    show(run.metrics)
+    print(f"Report: {run.folder}/report.html")
+    print(f"Next:   cytowell predict PHOTOGRAPHS --find cells --detector {run.folder}")
 
 
 @app.command("evaluate")

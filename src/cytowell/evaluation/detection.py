@@ -25,6 +25,9 @@ MOST = 1000
 """Boxes of a class in one photograph that are looked at; COCO's usual hundred is less than a plate
 or a smear holds."""
 
+SCORES = np.round(np.arange(0.05, 0.96, 0.01), 2)
+"""Certainties that are weighed against one another."""
+
 HALF = 0.5
 """Overlap at which a box counts as the object, in precision, recall and confusion."""
 
@@ -51,7 +54,11 @@ class Seen:
 
 
 def evaluate_boxes(
-    photographs: Sequence[Seen], classes: Sequence[str], score: float, seed: int = 7
+    photographs: Sequence[Seen],
+    classes: Sequence[str],
+    score: float,
+    seed: int = 7,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Give every figure of found boxes.
 
@@ -60,13 +67,16 @@ def evaluate_boxes(
     score
         Certainty from which on a box counts, in precision, recall, counts and confusion; average
         precision looks at all of them.
+    resamples
+        Of the bootstrap; without any there are no intervals.
 
     Returns
     -------
     dict
         `n` photographs, `objects`, `map50_95`, `map50` as {value, low, high}, `per_class` with
         `n, ap50_95, ap50, precision, recall, count_error` (mean absolute difference of the counts
-        of a photograph), `confusion` (truth down, found across, the last row and column stand for
+        of a photograph) and `curve` (precision at an overlap of a half where recall is 0, 0.01 ...
+        1), `confusion` (truth down, found across, the last row and column stand for
         nothing there and nothing found), and `score`.
 
     Raises
@@ -82,9 +92,10 @@ def evaluate_boxes(
     judge = _judged(photographs, len(classes))
     rng = np.random.default_rng(seed)
     count = len(photographs)
-    drawn = [rng.integers(0, count, count) for _ in range(RESAMPLES)]
+    drawn = [rng.integers(0, count, count) for _ in range(resamples)]
     # (resamples + 1, classes, 2): average precision over all overlaps, and at a half.
     found = np.stack([_precision(judge, rows) for rows in [np.arange(count), *drawn]])
+    curves = _curves(judge)
     present = [
         k for k in range(len(classes)) if any((p.truth_labels == k).any() for p in photographs)
     ]
@@ -105,6 +116,7 @@ def evaluate_boxes(
                 "count_error": _range(
                     np.array([errors[r, k].mean() for r in [np.arange(count), *drawn]])
                 ),
+                "curve": curves[:, k].tolist() if k in present else None,
             }
         )
     return {
@@ -118,6 +130,22 @@ def evaluate_boxes(
     }
 
 
+def choose_score(photographs: Sequence[Seen], classes: int) -> float:
+    """Give the certainty at which what is found fits what is there best.
+
+    It is where F1, the mean over the classes that are there, is largest; of equal ones the middle.
+    """
+    judge = _judged(photographs, classes)
+    there = np.stack([_counts(p, classes, 1.1)[0] for p in photographs]).sum(axis=0)
+    present = np.flatnonzero(there)
+    worth = []
+    for score in SCORES:
+        hits = [(_hits(judge, int(k), float(score)), there[k]) for k in present]
+        worth.append(np.mean([2 * hit / max(1, called + n) for (hit, called), n in hits]))
+    best = np.flatnonzero(np.isclose(worth, max(worth)))
+    return float(SCORES[best[len(best) // 2]])
+
+
 def confusion(photographs: Sequence[Seen], classes: int, score: float) -> IntArray:
     """Count what was found as what; (classes + 1, classes + 1), the last for nothing.
 
@@ -126,19 +154,27 @@ def confusion(photographs: Sequence[Seen], classes: int, score: float) -> IntArr
     """
     counts = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     for p in photographs:
-        sure = [i for i in range(len(p.found)) if p.scores[i] >= score]
-        shares = _shares([p.found[i] for i in sure], p.truth)
-        free = np.ones(len(p.truth), dtype=np.bool_)
-        for row, i in enumerate(sure):
-            best = int(np.argmax(shares[row] * free)) if free.any() else -1
-            if best >= 0 and free[best] and shares[row, best] >= HALF:
-                free[best] = False
-                counts[p.truth_labels[best], p.found_labels[i]] += 1
-            else:
-                counts[classes, p.found_labels[i]] += 1
-        for j in np.flatnonzero(free):
-            counts[p.truth_labels[j], classes] += 1
+        for there, found in matched(p, score):
+            row = classes if there < 0 else p.truth_labels[there]
+            column = classes if found < 0 else p.found_labels[found]
+            counts[row, column] += 1
     return counts
+
+
+def matched(p: Seen, score: float) -> list[tuple[int, int]]:
+    """Give pairs of what is there and what was found; -1 for nothing there, or nothing found."""
+    sure = [i for i in range(len(p.found)) if p.scores[i] >= score]
+    shares = _shares([p.found[i] for i in sure], p.truth)
+    free = np.ones(len(p.truth), dtype=np.bool_)
+    pairs = []
+    for row, i in enumerate(sure):
+        best = int(np.argmax(shares[row] * free)) if free.any() else -1
+        if best >= 0 and free[best] and shares[row, best] >= HALF:
+            free[best] = False
+            pairs.append((best, i))
+        else:
+            pairs.append((-1, i))
+    return pairs + [(int(j), -1) for j in np.flatnonzero(free)]
 
 
 def _shares(found: Sequence[Box], truth: Sequence[Box]) -> FloatArray:
@@ -222,6 +258,14 @@ def _precision(judge: Any, rows: IntArray) -> FloatArray:
     found = np.where(found < 0, np.nan, found)
     both: FloatArray = np.stack([found.mean(axis=(0, 1)), found[0].mean(axis=0)], axis=1)
     return both
+
+
+def _curves(judge: Any) -> FloatArray:
+    """Give precision (101, classes) at an overlap of a half, by recall in hundredths."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.accumulate()
+    found: FloatArray = np.maximum(judge.eval["precision"][0, :, :, 0, 0], 0.0)
+    return found
 
 
 def _mean(points: FloatArray) -> FloatArray:

@@ -60,6 +60,19 @@ def to_onnx(backbone: Backbone, size: int, half: bool) -> Exported:
     with torch.no_grad():
         outputs = graph(image)
     names = [f"map_{name}" for name in backbone.stages.names] if len(outputs) > 1 else []
+    model = traced(graph, image, ["features", *names])
+    if half:
+        halve(model)
+    onnx.checker.check_model(model)
+    maps, start = [], 0
+    for name, output in zip(names, outputs[1:], strict=True):
+        maps.append(MapSlice(name, start, start + output.shape[1]))
+        start += output.shape[1]
+    return Exported(model.SerializeToString(), tuple(maps))
+
+
+def traced(graph: nn.Module, image: Tensor, outputs: list[str]) -> onnx.ModelProto:
+    """Export a module for images like this one and any number of them; names are kept."""
     buffer: Any = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter that keeps parameter names is the older one; it says so at every call.
@@ -69,22 +82,14 @@ def to_onnx(backbone: Backbone, size: int, half: bool) -> Exported:
             (image,),
             buffer,
             input_names=["image"],
-            output_names=["features", *names],
-            dynamic_axes={n: {0: "n"} for n in ("image", "features", *names)},
+            output_names=outputs,
+            dynamic_axes={n: {0: "n"} for n in ("image", *outputs)},
             dynamo=False,
             training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,
             opset_version=OPSET,
         )
-    model = onnx.load_from_string(buffer.getvalue())
-    if half:
-        halve(model)
-    onnx.checker.check_model(model)
-    maps, start = [], 0
-    for name, output in zip(names, outputs[1:], strict=True):
-        maps.append(MapSlice(name, start, start + output.shape[1]))
-        start += output.shape[1]
-    return Exported(model.SerializeToString(), tuple(maps))
+    return onnx.load_from_string(buffer.getvalue())
 
 
 def halve(model: onnx.ModelProto) -> None:

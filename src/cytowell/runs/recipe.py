@@ -91,14 +91,14 @@ class Recipe:
     def to_toml(self) -> str:
         """Give the recipe as text."""
         record = {
-            f.name: _plain(getattr(self, f.name))
+            f.name: plain(getattr(self, f.name))
             for f in dataclasses.fields(self)
             if f.name != "settings" and getattr(self, f.name) is not None
         }
         settings = self.settings
         if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
             settings = dataclasses.asdict(settings)
-        record[self.learner] = _plain(settings)
+        record[self.learner] = plain(settings)
         return tomli_w.dumps(record)
 
     def save(self, path: Path) -> None:
@@ -138,7 +138,7 @@ def make(
     top = {f.name for f in dataclasses.fields(Recipe)}
     table = {k: own.pop(k) for k in [*own] if k not in top}
     if table:
-        settings = _filled(settings, table, learner)
+        settings = filled(settings, table, learner)
     return Recipe(learner=learner, preset=preset_name, settings=settings, **own), said
 
 
@@ -160,7 +160,7 @@ def from_flags(
     if weights:
         table["weights"] = weights
     if table:
-        made = dataclasses.replace(made, settings=_filled(made.settings, table, made.learner))
+        made = dataclasses.replace(made, settings=filled(made.settings, table, made.learner))
     return made, said
 
 
@@ -186,14 +186,14 @@ def read(path: Path) -> Recipe:
         if name in record:
             record[name] = tuple(record[name])
     base, _ = make(learner, record.pop("preset", "standard"))
-    settings = _filled(base.settings, table, learner) if table else base.settings
+    settings = filled(base.settings, table, learner) if table else base.settings
     try:
         return dataclasses.replace(base, **record, settings=settings)
     except TypeError as error:
         raise RecipeError(f"{path}: {error}.") from error
 
 
-def _filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
+def filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
     """Lay a table of values on a settings value; unknown names are errors."""
     if isinstance(settings, dict):
         return settings | table
@@ -212,7 +212,7 @@ def _filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
 
 def _as(old: Any, value: Any, name: str) -> Any:
     if isinstance(old, Augmentation):
-        return _filled(old, value, name)
+        return filled(old, value, name)
     if isinstance(old, tuple):
         return tuple(tuple(v) if isinstance(v, list) else v for v in value)
     if name == "smote" and value == "pixels":
@@ -229,9 +229,10 @@ def _as(old: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Give a value as TOML can hold it."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if v is not None}
+        return {k: plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value

@@ -43,6 +43,9 @@ SHARED = 0.25
 LARGER = 1.5
 """Times the size of photographs that were learnt from at which one is looked at in tiles."""
 
+FAINTEST = 0.01
+"""Certainty down to which boxes are looked at for the average precision."""
+
 MOST = 3000
 """Candidates that are compared with one another, the surest ones."""
 
@@ -194,9 +197,8 @@ class Detector:
             corners.append(c[inner] + [left, top, left, top])
             scores.append(s[inner])
             labels.append(k[inner])
-        return self._kept(
-            np.concatenate(corners), np.concatenate(scores), np.concatenate(labels), photograph.size
-        )
+        every = np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
+        return kept(*every, photograph.size, self.facts.overlap)
 
     def raw(self, pixels: Pixels) -> list[Any]:
         """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
@@ -235,24 +237,7 @@ class Detector:
                 raise ValueError(f"{scores.shape} scores of {len(self.facts.classes)} classes")
         except (ValueError, IndexError) as error:
             raise BundleCorrupt(f"{self.name} does not say boxes ({error}).", AGAIN) from error
-        best = scores.argmax(axis=1)
-        sure = scores[np.arange(len(best)), best]
-        likely = np.flatnonzero(sure >= least)
-        likely = likely[np.argsort(-sure[likely], kind="stable")[:MOST]]
-        return corners[likely], sure[likely], best[likely].astype(np.int64)
-
-    def _kept(
-        self, corners: FloatArray, scores: FloatArray, labels: IntArray, size: tuple[int, int]
-    ) -> Found:
-        limit = np.array([*size, *size], dtype=np.float64)
-        corners = np.clip(corners, 0.0, limit)
-        real = ((corners[:, 2:] - corners[:, :2]) >= 1.0).all(axis=1)
-        corners, scores, labels = corners[real], scores[real], labels[real]
-        rows = suppress(corners, scores, labels, self.facts.overlap)
-        boxes = tuple(
-            Box(float(a), float(b), float(c - a), float(d - b)) for a, b, c, d in corners[rows]
-        )
-        return Found(boxes, labels[rows], scores[rows])
+        return likely(corners, scores, least)
 
     def save(self, folder: Path, card: str) -> None:
         """Write the bundle, whole or not at all, with its sums."""
@@ -280,6 +265,42 @@ def decode(
         places, scores = first[:, :4], first[:, 4:5] * first[:, 5:]
     middle, half = places[:, :2], places[:, 2:] / 2
     return boxed.back(np.concatenate([middle - half, middle + half], axis=1)), scores
+
+
+def likely(
+    corners: FloatArray, scores: FloatArray, least: float
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Give corners, certainties and classes of boxes that are sure enough, the surest first.
+
+    Parameters
+    ----------
+    corners, scores
+        (N, 4), and (N, C) of every class.
+    """
+    best = scores.argmax(axis=1)
+    sure = scores[np.arange(len(best)), best]
+    rows = np.flatnonzero(sure >= least)
+    rows = rows[np.argsort(-sure[rows], kind="stable")[:MOST]]
+    return corners[rows], sure[rows], best[rows].astype(np.int64)
+
+
+def kept(
+    corners: FloatArray,
+    scores: FloatArray,
+    labels: IntArray,
+    size: tuple[int, int],
+    overlap: float,
+) -> Found:
+    """Give what is left of likely boxes when each thing in a photograph of this size has one."""
+    limit = np.array([*size, *size], dtype=np.float64)
+    corners = np.clip(corners, 0.0, limit)
+    real = ((corners[:, 2:] - corners[:, :2]) >= 1.0).all(axis=1)
+    corners, scores, labels = corners[real], scores[real], labels[real]
+    rows = suppress(corners, scores, labels, overlap)
+    boxes = tuple(
+        Box(float(a), float(b), float(c - a), float(d - b)) for a, b, c, d in corners[rows]
+    )
+    return Found(boxes, labels[rows], scores[rows])
 
 
 def _placed(rows: FloatArray, side: int) -> FloatArray:

@@ -63,11 +63,18 @@ def augment(pixels: Tensor, size: int, how: Augmentation, generator: torch.Gener
         padding_mode="reflection",
         align_corners=False,
     )
-    images = _colour(images, how, uniform)
+    images = coloured(images, how, uniform)
     return _erase(images, how.erase, generator).contiguous(memory_format=torch.channels_last)
 
 
-def _colour(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> Tensor:
+def coloured(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> Tensor:
+    """Change stain, saturation, contrast and brightness of each image (N, 3, S, S), 0..255.
+
+    Parameters
+    ----------
+    draw
+        Gives uniform numbers of shape (N, ...) between two bounds.
+    """
     n = images.shape[0]
     flat = images.permute(0, 2, 3, 1).reshape(n, -1, 3)
     if how.stain:

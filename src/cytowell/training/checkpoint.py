@@ -41,8 +41,8 @@ class State:
         return State(**record | {"curve": [Curve(**point) for point in record["curve"]]})
 
 
-def save_checkpoint(file: Path, fingerprint: str, state: State, tensors: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all."""
+def save_checkpoint(file: Path, fingerprint: str, state: Any, tensors: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all; `state` is a dataclass of plain values."""
     record = {"fingerprint": fingerprint, "state": asdict(state)} | tensors
     with replacing(file) as beside, explaining(beside):
         torch.save(record, beside)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cytowell.models.classifier import Classifier
+from cytowell.training.detection_recipe import Detection
 from cytowell.training.recipe import Finetune
 
 PLATEAU_PATIENCE = 2
@@ -45,7 +46,7 @@ def rate_at(step: int, s: Finetune, lowered: float) -> float:
     return s.rate * lowered
 
 
-def one_cycle(progress: float, s: Finetune) -> float:
+def one_cycle(progress: float, s: Finetune | Detection) -> float:
     """Give the rate: cosine up over the warm-up, cosine down to a five-hundredth over the rest.
 
     One-cycle policy, Smith & Topin 2018 (arXiv 1708.07120).

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from cytowell.images.overlay import COLOURS, Mark, draw
 from cytowell.learners.contract import Curve
-from cytowell.types import Pixels
+from cytowell.types import Box, Pixels
 
 
 class Board:
@@ -78,6 +80,30 @@ class Board:
         figure.tight_layout()
         self._writer.add_figure("calls/validation", figure, step)
 
+    def scenes(self, images: Any, targets: Any, step: int) -> None:
+        """Write scenes (N, H, W, 3) with boxes (N, M, 5: class, centre, sides) as a batch shows."""
+        drawn = []
+        for pixels, rows in zip(images, targets, strict=True):
+            boxes = [
+                Mark(Box(*(float(v) for v in (x - w / 2, y - h / 2, w, h))), "", _colour(k))
+                for k, x, y, w, h in rows
+                if w > 0
+            ]
+            picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+            drawn.append(np.asarray(draw(picture, boxes)))
+        self._writer.add_images("scenes", np.stack(drawn), step, dataformats="NHWC")
+
+    def found(self, point: Any, metrics: dict[str, Any]) -> None:
+        """Write what the validation part said of a detector."""
+        add = self._writer.add_scalar
+        for name in ("loss", "rate", "side", "map50", "map50_95"):
+            add(f"detector/{name}", getattr(point, name), point.step)
+        for row in metrics["per_class"]:
+            for name in ("ap50", "ap50_95", "count_error"):
+                if row[name] is not None and row[name]["value"] is not None:
+                    add(f"{name}/{row['class']}", row[name]["value"], point.step)
+        self._writer.flush()
+
     def settings(self, settings: dict[str, Any], figures: dict[str, float]) -> None:
         """Write the settings with the last figures, for TensorBoard's table of runs."""
         plain = {
@@ -90,3 +116,7 @@ class Board:
     def close(self) -> None:
         """Write out what is left."""
         self._writer.close()
+
+
+def _colour(label: float) -> str:
+    return COLOURS[int(label) % len(COLOURS)]
