@@ -129,6 +129,10 @@ class RunError(CytowellError):
     """A run folder that is taken, incomplete, or belongs to other data."""
 
 
+class TitreError(CytowellError):
+    """Counts or dilutions from which no titre can be had."""
+
+
 class FetchError(CytowellError):
     """A download that failed or is not what was asked for."""
 

@@ -73,6 +73,16 @@ TABLE: dict[str, dict[str, str]] = {
         "yolox-nano": "cytowell.models.yolox:nano",
         "yolox-tiny": "cytowell.models.yolox:tiny",
     },
+    "titre-rules": {
+        "spearman-karber": "cytowell.plates.titre:spearman_karber",
+        "reed-muench": "cytowell.plates.titre:reed_muench",
+        "reed-muench-counts": "cytowell.plates.titre:reed_muench_counts",
+        "dragstedt-behrens": "cytowell.plates.titre:dragstedt_behrens",
+        "probit": "cytowell.plates.titre:probit",
+        "logit": "cytowell.plates.titre:logit",
+        "cloglog": "cytowell.plates.titre:cloglog",
+        "single-hit": "cytowell.plates.titre:single_hit",
+    },
     "bundles": {
         "blood": "cytowell.weights:blood",
         "imagenet": "cytowell.weights:imagenet",

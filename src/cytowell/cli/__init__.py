@@ -25,6 +25,7 @@ from cytowell.cli import (
     predict,
     replay,
     samples,
+    titre,
     train,
     wells,
 )
@@ -44,8 +45,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, convert, train, evaluate, wells, crop, predict, compare, replay,
-    inspect, export, list_, board,
+    samples, fetch, check, convert, train, evaluate, wells, crop, predict, titre, compare,
+    replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -10,7 +10,9 @@ from cytowell import registry
 from cytowell.errors import UnknownName
 
 NAME = "list"
-KINDS = ("sources", "checks", "learners", "backbones", "bundles")
+KINDS = (
+    "sources", "writers", "checks", "learners", "backbones", "detectors", "titre-rules", "bundles",
+)  # fmt: skip
 
 
 def command(

@@ -1,0 +1,124 @@
+"""From an end point to what is reported: per millilitre, IU/mL against a reference serum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cytowell.errors import TitreError
+from cytowell.plates.titre import Estimate, Z
+
+ADEQUATE = 0.5
+"""IU/mL of rabies neutralising antibody that count as an adequate response (WHO, WOAH)."""
+
+STEP = 0.12
+"""log10 of the steps that a reference laboratory's published FAVN results lie on."""
+
+ROUNDINGS: dict[str, Callable[[float, float], float]] = {
+    "exact": lambda test, reference: test - reference,
+    "two-decimals": lambda test, reference: round(test, 2) - round(reference, 2),
+    "steps-0.12": lambda test, reference: STEP * round((test - reference) / STEP),
+}
+"""How log10 D50 of serum and reference become their difference; the result repeats the name."""
+
+LOINC = {"iu_per_ml": "6524-3", "adequate": "70858-6"}
+"""Rabies virus neutralising antibody: units per volume, and presence."""
+
+
+@dataclass(frozen=True)
+class Potency:
+    """IU/mL of a serum.
+
+    Attributes
+    ----------
+    iu_per_ml
+        By the rounding rule that `rounding` names.
+    low, high
+        Its 95 % interval, the reference's own error included; None where either has none.
+    verdict
+        `adequate` where the whole interval reaches the threshold, `not adequate` where none of it
+        does, else `indeterminate`.
+    flags
+        Of the serum's end point, and the reference's with `reference_` before them.
+    """
+
+    iu_per_ml: float
+    low: float | None
+    high: float | None
+    verdict: str
+    rounding: str
+    flags: tuple[str, ...]
+
+
+def per_millilitre(estimate: Estimate, volume: float | None) -> tuple[float | None, ...]:
+    """Give the titre per millilitre and its interval; without a volume, of the end point itself.
+
+    Parameters
+    ----------
+    volume
+        Millilitres that went into each well.
+
+    Returns
+    -------
+    tuple
+        `per_ml` (None without a volume), `low`, `high`.
+    """
+    if volume is not None and not (math.isfinite(volume) and volume > 0):
+        raise TitreError(f"A volume of {volume:g} mL cannot be.", "Give millilitres per well.")
+    share = 1.0 if volume is None else volume
+    value, low, high = (
+        None if v is None else 10**v / share
+        for v in (estimate.log10_d50, estimate.low, estimate.high)
+    )
+    return (None if volume is None else value), low, high
+
+
+def potency(
+    serum: Estimate,
+    reference: Estimate,
+    reference_iu: float,
+    rounding: str = "exact",
+    threshold: float = ADEQUATE,
+) -> Potency:
+    """Compare a serum with a reference serum that was diluted alike.
+
+    IU = IU_ref * 10^(log10 D50 of the serum - log10 D50 of the reference).
+
+    Parameters
+    ----------
+    reference_iu
+        IU/mL of the reference serum before its first dilution on the plate.
+    rounding
+        One of `ROUNDINGS`.
+
+    Raises
+    ------
+    TitreError
+        If two rules are compared with one another, or the reference has no units.
+    """
+    if rounding not in ROUNDINGS:
+        raise TitreError(f"rounding = {rounding!r} is not known.", f"Use {', '.join(ROUNDINGS)}.")
+    if serum.rule != reference.rule:
+        raise TitreError(
+            f"The serum is by {serum.rule} and the reference by {reference.rule}.",
+            "Use one rule for both.",
+        )
+    if not (math.isfinite(reference_iu) and reference_iu > 0):
+        raise TitreError(
+            f"A reference serum of {reference_iu:g} IU/mL cannot be.",
+            "Give its IU/mL before it was diluted on the plate.",
+        )
+    value = reference_iu * 10 ** ROUNDINGS[rounding](serum.log10_d50, reference.log10_d50)
+    flags = (*serum.flags, *(f"reference_{flag}" for flag in reference.flags))
+    if serum.se is None or reference.se is None:
+        return Potency(value, None, None, "indeterminate", rounding, flags)
+    reach = 10 ** (Z * math.hypot(serum.se, reference.se))
+    exact = reference_iu * 10 ** (serum.log10_d50 - reference.log10_d50)
+    low, high = exact / reach, exact * reach
+    verdict = "indeterminate"
+    if low >= threshold:
+        verdict = "adequate"
+    elif high < threshold:
+        verdict = "not adequate"
+    return Potency(value, low, high, verdict, rounding, flags)

@@ -1,0 +1,82 @@
+"""cytowell titre: a quick sum, its keys, and what is wrong with what was typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Runner = Callable[..., Any]
+
+LEI = (
+    "--positives", "5,3,1,0", "--counts", "infected", "--replicates", "5",
+    "--log10-dilutions=-5,-6,-7,-8", "--volume", "0.1",
+)  # fmt: skip
+
+
+def test_the_quick_sum(cli: Runner) -> None:
+    said = cli("titre", *LEI, "--rule", "spearman-karber", "--json")
+    told = json.loads(said.out)
+    assert round(told["log10_d50"], 2) == 6.30
+    assert f"{told['per_ml']:.2e}" == "2.00e+07"
+    assert told["low"] < told["per_ml"] < told["high"]
+    assert told["rule"] == "spearman-karber"
+    assert told["flags"] == []
+
+
+def test_without_a_volume_limits_are_of_the_end_point(cli: Runner) -> None:
+    told = json.loads(cli("titre", *LEI[:-2], "--json").out)
+    assert told["per_ml"] is None
+    assert told["low"] < 10 ** told["log10_d50"] < told["high"]
+
+
+def test_the_result_repeats_what_was_counted(cli: Runner) -> None:
+    said = cli("titre", *LEI)
+    assert said.status == 0
+    assert "wells counted: infected" in said.out
+    assert "2e+07" in said.out
+
+
+def test_a_serum_by_ratios(cli: Runner) -> None:
+    said = cli(
+        "titre", "--positives", "4,4,2,0,0", "--counts", "protected", "--replicates", "4",
+        "--dilutions", "1:3,1/9,27,1:81,1:243", "--json",
+    )  # fmt: skip
+    told = json.loads(said.out)
+    assert round(told["log10_d50"], 2) == 1.43
+    assert told["titrates"] == "serum"
+
+
+def test_padding_is_told(cli: Runner) -> None:
+    said = cli(
+        "titre", "--positives", "3,1", "--counts", "infected", "--replicates", "4",
+        "--log10-dilutions=-1,-2",
+    )  # fmt: skip
+    assert "not_bracketed" in said.out
+    assert "assumed" in said.out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--positives", "6,3,1,0"), "6 of 5"),
+        (("--positives", "5;3"), "no number"),
+        (("--positives", "5,3"), "2 counts and 4 dilutions"),
+        (("--counts", ""), "--counts is not given"),
+        (("--counts", "positive"), "--counts positive"),
+        (("--replicates", "5,5"), "2 numbers of wells"),
+        (("--volume", "-1"), "cannot be"),
+        (("--rule", "karber"), "Did you mean"),
+        (("--log10-dilutions=5,6,7,8",), "concentration"),
+        (("--dilutions", "1:9"), "given twice"),
+        (("--positives", "5,5,0,0", "--rule", "probit"), "there is none"),
+    ],
+)
+def test_bad_input_is_two_lines(cli: Runner, change: tuple[str, ...], said: str) -> None:
+    found = cli("titre", *LEI, *change)
+    assert found.status == 2
+    assert said in found.err
+    assert "Traceback" not in found.err
+    assert found.out == ""
