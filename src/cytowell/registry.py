@@ -72,6 +72,7 @@ TABLE: dict[str, dict[str, str]] = {
     "detectors": {
         "yolox-nano": "cytowell.models.yolox:nano",
         "yolox-tiny": "cytowell.models.yolox:tiny",
+        "fcos-lite0": "cytowell.models.fcos:lite0",
     },
     "titre-rules": {
         "spearman-karber": "cytowell.plates.titre:spearman_karber",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import cytowell
 from cytowell import registry
@@ -23,7 +25,7 @@ from cytowell.runs.compare import Comparison, Done, Question
 from cytowell.runs.protocols import Protocol, divisions
 from cytowell.runs.run import Voice
 from cytowell.runs.table import CELLS, TABLE
-from cytowell.types import Dataset
+from cytowell.types import Box, Dataset, Sample
 
 FOLDS = (Protocol("folds", 3),)
 CHEAP = ("logistic-regression", "knn:features")
@@ -422,3 +424,44 @@ def test_a_search_that_fails_changes_nothing_and_a_damaged_one_is_said(
     )
     with pytest.raises(StorageError, match=r"tune\.db"):
         cytowell.compare(plenty, tmp_path / "run", question)
+
+
+def test_raw_against_cropped(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(48):
+        pixels = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+        label = ("dark", "light")[number % 2]
+        places = rng.permutation([(5, 8), (48, 8), (5, 56), (48, 56), (90, 30)])[:2]
+        # The other square is what the box's is not: only the box tells which one counts.
+        for (x, y), light in zip(places, (number % 2, 1 - number % 2), strict=True):
+            pixels[y : y + 24, x : x + 24] = (60, 190)[light] + rng.integers(0, 20, (24, 24, 3))
+        x, y = (int(v) for v in places[0])
+        file = tmp_path / "photographs" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(file)
+        samples.append(Sample(str(file), label, box=Box(x, y, 24, 24)))
+    dataset = Dataset(tuple(samples), ("dark", "light"), origin="squares")
+    question = Question(words=("random-forest",), fit=Fit(raw_and_cropped=True))
+    done = cytowell.compare(dataset, tmp_path / "run", question)
+    right = dict(zip(done.table["learner"], done.table["test_accuracy"], strict=True))
+    assert set(right) == {"random-forest [whole]", "random-forest [cropped]"}
+    assert right["random-forest [cropped]"] == 1.0
+    assert right["random-forest [whole]"] < 0.9
+    bare = replace(dataset, samples=tuple(replace(s, box=None) for s in samples))
+    with pytest.raises(RecipeError, match="--find wells"):
+        cytowell.compare(bare, tmp_path / "bare", question)
+    two = replace(dataset, samples=(*samples, replace(samples[0], label="light")))
+    with pytest.raises(RecipeError, match="neither"):
+        cytowell.compare(two, tmp_path / "two", question)
+
+
+def test_raw_against_the_wells_that_are_found(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    photographs = cytowell.write_samples(tmp_path / "samples", "wells", per_class=16)["wells"]
+    said = cli(
+        "compare", photographs, "--learners", "knn", "--find", "wells", "--raw-and-cropped",
+        "--by-image", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    assert "knn [whole]" in said.out
+    assert "knn [cropped]" in said.out

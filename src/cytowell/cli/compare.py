@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import cytowell
 from cytowell import registry
-from cytowell.cli.options import DataArgument, GroupOption, QuietOption, SeedOption, SourceOption
+from cytowell.cli.options import (
+    DataArgument,
+    DetectorOption,
+    FindOption,
+    GroupOption,
+    QuietOption,
+    RotateOption,
+    SeedOption,
+    SourceOption,
+)
 from cytowell.cli.voice import speaking
 
 if TYPE_CHECKING:
@@ -67,6 +77,15 @@ def command(
     tune: Annotated[
         int, typer.Option(min=0, help="Trials of a search for each candidate's settings.")
     ] = 0,
+    raw_and_cropped: Annotated[
+        bool,
+        typer.Option(
+            "--raw-and-cropped", help="Every candidate on whole photographs and on their boxes."
+        ),
+    ] = False,
+    find: FindOption = "none",
+    detector: DetectorOption = "",
+    rotate: RotateOption = 0,
     by_image: Annotated[
         bool, typer.Option("--by-image", help="Split single images though groups exist (leaks).")
     ] = False,
@@ -82,7 +101,7 @@ def command(
     part = registry.part
     with speaking(quiet) as speaker:
         fit = part("cytowell.runs.candidates:Fit")(
-            preset, side, epochs, balance, weights, seed, by_image
+            preset, side, epochs, balance, weights, seed, by_image, raw_and_cropped
         )
         question = part("cytowell.runs.compare:Question")(
             words=words(learners),
@@ -97,7 +116,12 @@ def command(
             jobs=jobs,
             address=address,
         )
+        looks = part("cytowell.runtime.finding:finder")(find, rotate, detector)
         dataset = cytowell.read(data, source or None, group_pattern)
+        if looks is not None:
+            speaker.said(f"looking for {find} in {len(set(dataset.paths))} photographs")
+            found = part("cytowell.runtime.finding:objects")(dataset.samples, looks)
+            dataset = dataclasses.replace(dataset, samples=tuple(found))
         for note in dataset.notes:
             speaker.said(note)
         voice = part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)

@@ -126,7 +126,7 @@ def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
     """Read one sample as the network's input: uint8, shape (size, size, 3)."""
-    if sample.box is None:
+    if sample.box is None or record.whole:
         return prepare(open_upright(sample.path, record), record)
     return prepare(photograph_of(sample.path, record), record, sample.box)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -44,6 +44,8 @@ class Preprocessing:
         reaches.
     round
         Whether what lies outside the ellipse in a box is painted black: the corners between wells.
+    whole
+        Whether a box is left aside, and the photograph that it lies in is looked at.
     """
 
     size: int = 224
@@ -55,6 +57,7 @@ class Preprocessing:
     margin: float = 0.0
     square: bool = False
     round: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
@@ -79,6 +82,11 @@ class Preprocessing:
             len(self.window) != 2 or not self.window[0] < self.window[1]
         ):
             raise RecipeError(f"window = {self.window} is empty.", "Give LOW,HIGH with LOW < HIGH.")
+
+    def read_as(self, other: Preprocessing) -> Preprocessing:
+        """Give this record, with photographs read and boxes cut out as another says."""
+        names = ("channels", "window", "margin", "square", "round", "whole")
+        return replace(self, **{name: getattr(other, name) for name in names})
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as it stands in a bundle."""

@@ -215,8 +215,7 @@ def backbone_of(
 ) -> tuple[FrozenBackbone, Preprocessing]:
     """Give the network whose features are taken, and how it wants its images."""
     backbone = open_backbones(settings.backbones)[0]
-    record = replace(backbone.record, channels=reading.channels, window=reading.window)
-    return backbone, record
+    return backbone, backbone.record.read_as(reading)
 
 
 def size_of(model: Any) -> int:

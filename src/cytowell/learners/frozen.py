@@ -147,12 +147,7 @@ class FrozenLearner:
         tried: list[Candidate] = []
         for backbone in open_backbones(s.backbones):
             for crop in s.crops:
-                record = replace(
-                    backbone.record,
-                    crop=crop,
-                    channels=task.reading.channels,
-                    window=task.reading.window,
-                )
+                record = replace(backbone.record, crop=crop).read_as(task.reading)
                 task.said(f"looking through {backbone.name}, crop {crop:g}")
                 features = cached_features(
                     backbone.session, backbone.digest, record, few.samples, task.ticked

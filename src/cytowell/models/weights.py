@@ -33,12 +33,7 @@ def load_into(body: nn.Module, weights: str) -> str:
     WeightsUnavailable
         If the file is missing, or fewer than nine tenths of the body's tensors are in it.
     """
-    file = Path(weights)
-    if file.is_dir():
-        inside = [f / "backbone.onnx" for f in (file, file / "bundle")]
-        file = next((f for f in inside if f.is_file()), inside[0])
-    if not file.is_file():
-        raise WeightsUnavailable(f"{weights} is not there.", "Give a weights file or a bundle.")
+    file = weights_file(weights)
     state = _read(file)
     own = body.state_dict()
     fitting: dict[str, Tensor] = {}
@@ -57,6 +52,25 @@ def load_into(body: nn.Module, weights: str) -> str:
     own.update(fitting)
     body.load_state_dict(own)
     return f"file {file.name}, sha256 {sha256(file)[:16]}"
+
+
+def weights_file(weights: str) -> Path:
+    """Give the file that is named, or the network in a bundle's or run's folder.
+
+    Raises
+    ------
+    WeightsUnavailable
+        If there is none.
+    """
+    place = Path(weights)
+    folders = (place, place / "bundle")
+    inside = [f / name for f in folders for name in ("backbone.onnx", "detector.onnx")]
+    for file in (place, *inside):
+        if file.is_file():
+            return file
+    raise WeightsUnavailable(
+        f"{weights} is not there, or holds no network.", "Give a weights file or a bundle."
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from cytowell.errors import WeightsUnavailable
-from cytowell.models.weights import load_into
+from cytowell.models.weights import load_into, weights_file
 from cytowell.storage import sha256
 
 STRIDES = (8, 16, 32)
@@ -42,7 +42,7 @@ class Yolox(nn.Module):
         super().__init__()
         self.body: Any = LibreYOLOXModel(size, classes)
         self.body.init_weights(PRIOR)
-        self.classes = classes
+        self.origin = "random numbers"
 
     def losses(self, images: Tensor, targets: Tensor, exact: bool) -> Tensor:
         """Give the loss of a batch.
@@ -93,7 +93,7 @@ class Yolox(nn.Module):
         WeightsUnavailable
             If the file is missing or holds another network.
         """
-        file = _network_file(weights)
+        file = weights_file(weights)
         if file.suffix != ".onnx" or _has_names(file):
             return load_into(self.body, str(file))
         folded = _convolutions(file)
@@ -191,17 +191,6 @@ def _grid(rows: int, columns: int, stride: int) -> tuple[Tensor, Tensor]:
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     places = torch.stack([x.reshape(-1), y.reshape(-1)], dim=1).float()
     return places, torch.full((rows * columns, 1), float(stride))
-
-
-def _network_file(weights: str) -> Path:
-    place = Path(weights)
-    inside = [f / "detector.onnx" for f in (place, place / "bundle")]
-    file = next((f for f in inside if f.is_file()), place)
-    if not file.is_file():
-        raise WeightsUnavailable(
-            f"{weights} is not there, or is no detector.", "Give an ONNX file or a detector bundle."
-        )
-    return file
 
 
 def _has_names(file: Path) -> bool:

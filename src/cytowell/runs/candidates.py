@@ -41,6 +41,8 @@ class Fit:
         `none`, `balanced` or `smote`, for every candidate; None leaves each its own.
     weights
         What networks start from; `nothing` for random numbers.
+    raw_and_cropped
+        Have every candidate twice: on whole photographs, and on the boxes in them.
     """
 
     preset: str = "quick"
@@ -50,6 +52,7 @@ class Fit:
     weights: str = ""
     seed: int = 7
     by_image: bool = False
+    raw_and_cropped: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,12 @@ def candidates(
             found.append(made)
     if not found:
         raise RecipeError("Nothing is to be compared.", "Give --learners frozen,random-forest,...")
+    if fit.raw_and_cropped:
+        found = [
+            replace(c, name=f"{c.name} [{seen}]", recipe=replace(c.recipe, whole=seen == "whole"))
+            for c in found
+            for seen in ("whole", "cropped")
+        ]
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cytowell import registry, splits
-from cytowell.errors import Blocked, RunError, TooFewImages
+from cytowell.errors import Blocked, RecipeError, RunError, TooFewImages
 from cytowell.runs import table as tables
 from cytowell.runs.candidates import Candidate, Fit, candidates, fitted
 from cytowell.runs.cells import Answer, Cell, keep, kept, permute
@@ -123,6 +123,8 @@ def compare(
     heard = voice or Voice()
     folder = Path(out)
     chosen = candidates(question.words, question.fit, question.optimisers)
+    if question.fit.raw_and_cropped:
+        _require_boxes(dataset)
     with explaining(folder):
         _claim(folder, dataset)
         grid = _prepare(dataset, folder, question, chosen, heard)
@@ -141,6 +143,23 @@ def compare(
             story = replace(story, choice=choice.sentence)
         tables.write(folder, story)
     return Comparison(folder, story.table, story.cells, story.words, choice, run)
+
+
+def _require_boxes(dataset: Dataset) -> None:
+    """Refuse to compare wholes and boxes where there are no boxes, or a whole shows two things."""
+    if all(s.box is None for s in dataset.samples):
+        raise RecipeError(
+            "There are no boxes to compare whole photographs with.",
+            "Give annotated photographs, or say what is to be found: --find wells.",
+        )
+    shown: dict[str, str | None] = {}
+    for s in dataset.samples:
+        if shown.setdefault(s.path, s.label) != s.label:
+            raise RecipeError(
+                f"{s.path} holds boxes of {shown[s.path]!r} and of {s.label!r}: as a whole it is "
+                "neither.",
+                "Compare whole and cropped on photographs that have one label each.",
+            )
 
 
 def _claim(folder: Path, dataset: Dataset) -> None:

@@ -43,7 +43,7 @@ class Recipe:
         The class that counts as positive where there are two.
     wrong
         Share of the calls made on the validation part that may be wrong; sets the threshold.
-    channels, window, margin, square, round
+    channels, window, margin, square, round, whole
         How multi-channel and 16-bit images are read, and boxes cut out; `images.Preprocessing`.
     settings
         The learner's own.
@@ -64,6 +64,7 @@ class Recipe:
     margin: float = 0.0
     square: bool = False
     round: bool = False
+    whole: bool = False
     settings: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Recipe:
             margin=self.margin,
             square=self.square,
             round=self.round,
+            whole=self.whole,
         )
 
     def to_toml(self) -> str:

@@ -114,7 +114,7 @@ def learn(job: Job) -> Learnt:
     network = load("detectors", s.network)(len(job.classes))
     state = Progress()
     stored = load_checkpoint(job.folder / "last.pt", job.fingerprint) if job.resume else None
-    origin = "random numbers"
+    origin = str(network.origin)
     if stored is not None:
         origin = stored["origin"]
     elif s.weights:
