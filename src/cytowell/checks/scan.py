@@ -10,7 +10,6 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from skimage.measure import blur_effect
 
 from cytowell.checks.issues import Progress
 from cytowell.errors import CytowellError
-from cytowell.images import FORMATS, NPZ_MARK, Preprocessing, open_upright, worker_count
+from cytowell.images import FORMATS, NPZ_MARK, Preprocessing, ahead, open_upright
 from cytowell.types import Dataset, IntArray, Pixels
 
 WORKING_SIDE = 384
@@ -124,14 +123,7 @@ _Measured = tuple[dict[str, Any], Pixels | None]
 def _measured(
     paths: Sequence[str], record: Preprocessing | None, workers: int | None
 ) -> Iterator[_Measured]:
-    count = workers or worker_count()
-    ahead = 16 * count
-    with ThreadPoolExecutor(count, thread_name_prefix="scan") as pool:
-        try:
-            for start in range(0, len(paths), ahead):
-                yield from pool.map(lambda p: _measure(p, record), paths[start : start + ahead])
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return ahead(lambda path: _measure(path, record), paths, workers, waiting=16)
 
 
 def _measure(path: str, record: Preprocessing | None) -> _Measured:

@@ -6,10 +6,8 @@ that nobody can do it differently.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cytowell.errors import CytowellError, ImageError
+from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
 from cytowell.images.decode import open_upright
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
@@ -31,6 +30,7 @@ __all__ = [
     "SQUASHED",
     "SUFFIXES",
     "Preprocessing",
+    "ahead",
     "cut_out",
     "load",
     "load_many",
@@ -160,13 +160,6 @@ def photograph_of(path: str, record: Preprocessing) -> Image.Image:
     return _LAST.image
 
 
-def worker_count() -> int:
-    """Give the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
-
-
 def load_many(
     samples: Sequence[Sample], record: Preprocessing, workers: int | None = None
 ) -> Iterator[Pixels | CytowellError]:
@@ -178,15 +171,4 @@ def load_many(
         except CytowellError as error:
             return error
 
-    count = workers or worker_count()
-    with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
-        ahead = 8 * count
-        pending = [pool.submit(one, s) for s in samples[:ahead]]
-        try:
-            for position in range(len(samples)):
-                result = pending[position % ahead].result()
-                if position + ahead < len(samples):
-                    pending[position % ahead] = pool.submit(one, samples[position + ahead])
-                yield result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return ahead(one, samples, workers, waiting=8)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ from skimage.measure import label, moments_hu, regionprops
 from skimage.morphology import closing, disk
 
 from cytowell.errors import CytowellError
-from cytowell.images import Preprocessing, load, worker_count
+from cytowell.images import Preprocessing, ahead, load
 from cytowell.runtime.pipeline import BATCH, Batch
 from cytowell.types import Pixels, Sample
 
@@ -70,8 +69,7 @@ def described(samples: Sequence[Sample], record: Preprocessing) -> Iterator[Batc
         return Batch(tuple(chunk), tuple(errors), found)
 
     chunks = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
-    with ThreadPoolExecutor(worker_count(), thread_name_prefix="describe") as pool:
-        yield from pool.map(one, chunks)
+    return ahead(one, chunks)
 
 
 def _histograms(pixels: Pixels) -> npt.NDArray[np.float64]:

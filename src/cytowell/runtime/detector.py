@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cytowell.errors import BundleCorrupt, BundleError, RecipeError
+from cytowell.errors import BundleCorrupt, BundleError, ImageError, RecipeError
+from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
 from cytowell.runtime.boxes import suppress, tiles
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
@@ -164,8 +166,6 @@ class Detector:
         The bytes of the network.
     digest
         Hash of the bundle.
-    threads
-        That one call may use.
     """
 
     def __init__(
@@ -176,23 +176,45 @@ class Detector:
         self.digest = digest
         self.name = name
         refuse_outside(model, name)
-        self._session = open_network(model, name)
-        self._input = self._session.get_inputs()[0]
+        self._lock = threading.Lock()
+        self._sessions: dict[int, Any] = {}
+        self._input = self._at(0).get_inputs()[0]
 
-    def find(self, photograph: Image.Image, score: float | None = None) -> Found:
+    def _at(self, threads: int) -> Any:
+        with self._lock:
+            if threads not in self._sessions:
+                self._sessions[threads] = open_network(self.model, self.name, threads)
+            return self._sessions[threads]
+
+    def find_all(
+        self, paths: Iterable[str], score: float | None = None
+    ) -> Iterator[Found | ImageError]:
+        """Find objects in photographs, in order, on all processors; an error is a value here."""
+
+        def one(path: str) -> Found | ImageError:
+            try:
+                return self.find(open_upright(path), score, threads=1)
+            except ImageError as error:
+                return error
+
+        return ahead(one, paths)
+
+    def find(self, photograph: Image.Image, score: float | None = None, threads: int = 0) -> Found:
         """Find objects in an upright RGB photograph; a large one is looked at in tiles.
 
         Parameters
         ----------
         score
             Certainty from which on a box is one; the bundle's without it.
+        threads
+            For the network; all processors for 0.
         """
         least = self.facts.score if score is None else score
         corners, scores, labels = [], [], []
         for left, top, right, bottom in self._tiles(photograph.size):
             whole = (left, top, right, bottom) == (0, 0, *photograph.size)
             part = photograph if whole else photograph.crop((left, top, right, bottom))
-            c, s, k = self._looked_at(part, least)
+            c, s, k = self._looked_at(part, least, threads)
             inner = _uncut(c, part.size, (left, top), photograph.size)
             corners.append(c[inner] + [left, top, left, top])
             scores.append(s[inner])
@@ -200,10 +222,10 @@ class Detector:
         every = np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
         return kept(*every, photograph.size, self.facts.overlap)
 
-    def raw(self, pixels: Pixels) -> list[Any]:
+    def raw(self, pixels: Pixels, threads: int = 0) -> list[Any]:
         """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
         try:
-            outputs: list[Any] = self._session.run(None, {self._input.name: self._fed(pixels)})
+            outputs: list[Any] = self._at(threads).run(None, {self._input.name: self._fed(pixels)})
         except Exception as error:  # whatever the runtime makes of a network that does not fit
             raise BundleCorrupt(
                 f"{self.name} cannot be run on a photograph ({first_line(error)}).", AGAIN
@@ -226,11 +248,11 @@ class Detector:
         return tiles(size, learnt, SHARED)
 
     def _looked_at(
-        self, image: Image.Image, least: float
+        self, image: Image.Image, least: float, threads: int
     ) -> tuple[FloatArray, FloatArray, IntArray]:
         """Give corners (N, 4) in the image's pixels, scores and classes of every likely box."""
         boxed = letterbox(image, self.facts.reading.side, self.facts.reading.centred)
-        outputs = self.raw(boxed.pixels[None])
+        outputs = self.raw(boxed.pixels[None], threads)
         try:
             corners, scores = decode(self.facts, outputs, boxed)
             if scores.shape != (len(corners), len(self.facts.classes)):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cytowell.errors import ImageError, RecipeError, UnknownName
-from cytowell.images import open_upright
+from cytowell.images import ahead, open_upright
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import did_you_mean
 from cytowell.runtime.detector import Detector, load_detector
@@ -56,7 +56,8 @@ def _detecting(detector: Detector) -> Finder:
     names = detector.facts.classes
 
     def find(path: str) -> list[Sample]:
-        found = detector.find(open_upright(path))
+        # Photographs are looked at side by side: each has one thread.
+        found = detector.find(open_upright(path), threads=1)
         if not len(found):
             return [Sample(path, group=path, nothing="the detector found nothing")]
         return [
@@ -82,15 +83,23 @@ def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Samp
 
     A sample that has a box already is an object that somebody has found; it goes through.
     """
-    for photograph in photographs:
-        if find is None or photograph.box is not None:
-            yield photograph
-            continue
+    if find is None:
+        yield from photographs
+        return
+    look = find
+
+    def one(photograph: Sample) -> tuple[Sample, list[Sample]]:
+        if photograph.box is not None:
+            return photograph, []
         try:
-            listed = find(photograph.path)
+            return photograph, look(photograph.path)
         except ImageError:
             # Whoever calls it will fail to read it too, and say so in the usual words.
-            listed = [photograph]
+            return photograph, [photograph]
+
+    for photograph, listed in ahead(one, photographs, waiting=1):
+        if photograph.box is not None:
+            yield photograph
         for number, found in enumerate(listed, 1):
             place = dict(found.extra)
             extra: dict[str, Any] = {

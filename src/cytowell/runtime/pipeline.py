@@ -7,9 +7,7 @@ a network on one thread does more per processor than on several.
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
-from cytowell.images import Preprocessing, load, prepare, worker_count
+from cytowell.images import Preprocessing, ahead, load, prepare
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
 
@@ -50,23 +48,9 @@ def features(
     workers: int | None = None,
 ) -> Iterator[Batch]:
     """Give features batch by batch, in order; a bounded number of batches is under way."""
-    count = workers or worker_count()
     source = iter(samples)
-    pending: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(count, thread_name_prefix="call") as pool:
-        try:
-            while True:
-                while len(pending) < 3 * count:
-                    chunk = list(itertools.islice(source, BATCH))
-                    if not chunk:
-                        break
-                    pending.append(pool.submit(_one, session, record, chunk))
-                if not pending:
-                    return
-                yield pending.popleft().result()
-        finally:
-            for waiting in pending:
-                waiting.cancel()
+    chunks = iter(lambda: list(itertools.islice(source, BATCH)), [])
+    return ahead(lambda chunk: _one(session, record, chunk), chunks, workers)
 
 
 def as_samples(images: Any) -> Sequence[Sample | Pixels]:
