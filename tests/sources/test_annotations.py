@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -482,6 +483,23 @@ def test_damage_is_said_whatever_the_compression(tmp_path: Path, method: int) ->
 def test_an_empty_archive(tmp_path: Path) -> None:
     with pytest.raises(EmptyDataset, match="nothing in it"):
         cytowell.read(archive(tmp_path / "a.zip", {}))
+
+
+def test_what_was_unpacked_longest_ago_makes_room(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cytowell.sources.archive import unpack
+
+    monkeypatch.setattr("cytowell.sources.archive.KEPT_BYTES", 5000)
+    made = [archive(tmp_path / f"{n}.zip", {"x.bin": bytes([n]) * 2000}) for n in range(3)]
+    places = []
+    for number, file in enumerate(made[:2]):
+        places.append(unpack(file))
+        os.utime(places[-1], (number, number))
+    assert unpack(made[0]) == places[0]
+    assert unpack(made[2]).is_dir()
+    assert places[0].is_dir()
+    assert not places[1].exists()
 
 
 def test_a_damaged_member_leaves_nothing_behind(tmp_path: Path, cache: Path) -> None:

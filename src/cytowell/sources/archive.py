@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import shutil
 import stat
 import struct
@@ -21,6 +22,9 @@ RATIO = 100
 FREELY = 256 << 20
 """Bytes up to which the ratio is not asked: a small archive of drawings may shrink well."""
 
+
+KEPT_BYTES = 20 << 30
+"""Archives unpacked beyond this are the first to go, those longest unused."""
 
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -54,8 +58,10 @@ def unpack(file: Path) -> Path:
             _judge(file, members)
             folder = cache_folder() / "unpacked" / sha256(file)[:32]
             if not folder.is_dir():
+                _make_room(folder.parent, sum(m.file_size for m in members))
                 with replacing_folder(folder) as beside:
                     _extract(archive, members, beside, file)
+            os.utime(folder)
     except _DAMAGE as error:
         raise DatasetError(
             f"{file} cannot be unpacked ({error}).", "Export or copy it again; without a password."
@@ -98,6 +104,20 @@ def _judge(file: Path, members: list[zipfile.ZipInfo]) -> None:
             f"{file} of {packed:,} bytes would grow to {grown:,} in {len(members):,} files.",
             "No archive of photographs does: do not use it.",
         )
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    """Remove what was unpacked longest ago and not used since, beyond `KEPT_BYTES`."""
+    if not folder.is_dir():
+        return
+    kept = sorted((f for f in folder.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+    sizes = {f: sum(i.stat().st_size for i in f.rglob("*") if i.is_file()) for f in kept}
+    total = needed + sum(sizes.values())
+    for old in kept:
+        if total <= KEPT_BYTES:
+            break
+        total -= sizes[old]
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _extract(
