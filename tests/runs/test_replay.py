@@ -57,7 +57,12 @@ def test_its_protocols_are_compared_with_a_control(fourteen: Path, tmp_path: Pat
 
 @pytest.mark.torch
 def test_the_rabies_project_is_replayed(fourteen: Path, tmp_path: Path) -> None:
-    done = replay("rabies-wells", cytowell.read(fourteen / "wells"), tmp_path, SMALL)["wells"]
+    answers = replay("rabies-wells", cytowell.read(fourteen / "wells"), tmp_path, SMALL)
+    assert [*answers] == ["cropping", "wells"]
+    both = answers["cropping"].table
+    assert both["learner"].str.contains("cropped").sum() == 2
+    assert not both["error"].any()
+    done = answers["wells"]
     assert done.table["error"].tolist() == [""] * len(done.table)
     assert done.table["diagnosis"].str.len().gt(0).all()
     assert done.run is not None

@@ -121,7 +121,8 @@ def command(
         if looks is not None:
             speaker.said(f"looking for {find} in {len(set(dataset.paths))} photographs")
             found = part("cytowell.runtime.finding:objects")(dataset.samples, looks)
-            dataset = dataclasses.replace(dataset, samples=tuple(found))
+            samples = tuple(dataclasses.replace(s, nothing="") for s in found)
+            dataset = dataclasses.replace(dataset, samples=samples)
         for note in dataset.notes:
             speaker.said(note)
         voice = part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)

@@ -52,7 +52,7 @@ def write_page(
         map50=percent_range(metrics["map50"]),
         map50_95=percent_range(metrics["map50_95"]),
         recall_plot=_precision_plot(present),
-        confusion=confusion_matrix([*told["classes"], "nothing"], counts),
+        confusion=confusion_matrix([*told["classes"], "nothing"], counts, "objects"),
         learning=_learning_plot(told["curve"]),
         pictures=[(name, wrong, _uri(picture)) for name, wrong, picture in pictures],
     )

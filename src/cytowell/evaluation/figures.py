@@ -82,13 +82,17 @@ def learning_curves(curve: Sequence[Mapping[str, Any]]) -> str:
     return draw_svg(draw)
 
 
-def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+def confusion_matrix(
+    classes: Sequence[str], counts: Sequence[Sequence[int]], counted: str = "images"
+) -> str:
     """Draw a confusion matrix: counts, with row shares as shade and, up to 10 classes, as text.
 
     Parameters
     ----------
     counts
         Truth down, calls across.
+    counted
+        What was counted.
     """
     table = np.asarray(counts, dtype=np.float64)
     many = len(classes)
@@ -113,7 +117,7 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
         )
         axes.set_yticks(range(many), true)
         axes.set_xlabel("Called")
-        axes.set_ylabel("Truth (images)")
+        axes.set_ylabel(f"Truth ({counted})")
         axes.tick_params(length=0, labelsize=8.5 if many <= 12 else 7)
         axes.spines[:].set_visible(False)
         axes.set_xticks(np.arange(many + 1) - 0.5, minor=True)

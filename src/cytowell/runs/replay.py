@@ -15,6 +15,7 @@ from cytowell.runs.candidates import Fit
 from cytowell.runs.compare import Comparison, Question, compare
 from cytowell.runs.protocols import Protocol
 from cytowell.runs.run import Voice
+from cytowell.runtime.finding import finder, objects
 from cytowell.types import Dataset
 
 
@@ -66,8 +67,13 @@ STEPS: dict[str, tuple[Step, ...]] = {
             ),
         ),
     ),
-    # Cut-outs, augmentation, four classical learners with diagnosis, three networks, the choice.
+    # Wells found and cut out, four classical learners with diagnosis, three networks, the choice.
     "rabies-wells": (
+        Step(
+            "cropping",
+            "Whole photographs, or the wells cut out of them?",
+            Question(("frozen", "random-forest:features"), HALVES, fit=Fit(raw_and_cropped=True)),
+        ),
         Step(
             "wells",
             "Do classical learners overfit, and which network is fit to ship?",
@@ -82,6 +88,10 @@ STEPS: dict[str, tuple[Step, ...]] = {
         ),
     ),
 }
+
+
+FINDS = {"rabies-wells": "wells"}
+"""What a project looks for in photographs, unless the data brings boxes."""
 
 
 def replay(
@@ -115,14 +125,33 @@ def replay(
     for wanted in only:
         if wanted not in steps:
             raise UnknownName(f"{name} has no step {wanted!r}.", did_you_mean(wanted, [*steps]))
+    dataset = _found(dataset, FINDS.get(name, ""), heard)
+    boxed = any(s.box is not None for s in dataset.samples)
     answers = {}
     for step in steps.values():
         if only and step.name not in only:
+            continue
+        if step.question.fit.raw_and_cropped and not boxed:
+            heard.said(f"{name}, {step.name}: nothing was found to be cut out")
             continue
         heard.said(f"{name}, {step.name}: {step.asks}")
         question = replace(step.question, fit=_laid(step.question.fit, fit))
         answers[step.name] = compare(dataset, Path(out) / step.name, question, heard)
     return answers
+
+
+def _found(dataset: Dataset, what: str, heard: Voice) -> Dataset:
+    """Give the data set with a box for what is found in each photograph."""
+    look = finder(what) if what else None
+    if look is None or any(s.box is not None for s in dataset.samples):
+        return dataset
+    found = tuple(objects(dataset.samples, look))
+    boxed = sum(s.box is not None for s in found)
+    heard.said(
+        f"{boxed} {what} in {len(dataset)} photographs; where nothing is found, the whole "
+        "photograph is looked at"
+    )
+    return replace(dataset, samples=tuple(replace(s, nothing="") for s in found))
 
 
 def _laid(own: Fit, given: Fit | None) -> Fit:
