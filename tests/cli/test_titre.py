@@ -35,7 +35,7 @@ def test_without_a_volume_limits_are_of_the_end_point(cli: Runner) -> None:
 def test_the_result_repeats_what_was_counted(cli: Runner) -> None:
     said = cli("titre", *LEI)
     assert said.status == 0
-    assert "wells counted: infected" in said.out
+    assert "infected wells of a diluted virus" in said.out
     assert "2e+07" in said.out
 
 
@@ -72,6 +72,10 @@ def test_padding_is_told(cli: Runner) -> None:
         (("--log10-dilutions=5,6,7,8",), "concentration"),
         (("--dilutions", "1:9"), "given twice"),
         (("--positives", "5,5,0,0", "--rule", "probit"), "there is none"),
+        (("--positives", "0,1,3,5"), "--titrates serum"),
+        (("--log10-dilutions=-400,-401,-402,-403",), "Nobody dilutes"),
+        (("--positives", "5,5,5,5", "--rule", "single-hit"), "Every well"),
+        (("--denominator", "n+1"), "denominator"),
     ],
 )
 def test_bad_input_is_two_lines(cli: Runner, change: tuple[str, ...], said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,7 +149,8 @@ def test_rows_may_come_in_any_order() -> None:
 
 SERIES = st.integers(2, 8).flatmap(
     lambda m: st.tuples(
-        st.lists(st.integers(0, 6), min_size=m, max_size=m),
+        # A first well that is affected, a last that is not: every rule has an answer.
+        st.lists(st.integers(0, 6), min_size=m - 2, max_size=m - 2).map(lambda c: [5, *c, 1]),
         st.just([-1.0 - i for i in range(m)]),
     )
 )
@@ -210,10 +212,11 @@ def test_rules_agree_on_symmetric_plates(half: list[int]) -> None:
         ([5, 1], 6, [-1, -2], "positive", "--counts positive"),
         ([5, float("nan")], 6, [-1, -2], "infected", "no number"),
         ([0, 0], 0, [-1, -2], "infected", "no wells"),
+        ([1, 2], [8, 8, 8], [-1, -2], "infected", "3 numbers of wells"),
     ],
 )
 def test_what_cannot_be_is_said(
-    counts: list[float], wells: int, exponents: list[float], polarity: str, said: str
+    counts: list[float], wells: Any, exponents: list[float], polarity: str, said: str
 ) -> None:
     with pytest.raises(TitreError, match=said):
         Series.of(counts, wells, exponents, polarity)
@@ -236,3 +239,37 @@ def test_nothing_affected_is_flagged() -> None:
     found = titre.spearman_karber(infected([0, 0, 0], 6, [-1, -2, -3]))
     assert {"none_affected", "not_bracketed"} <= set(found.flags)
     assert found.log10_d50 == pytest.approx(0.5)
+    assert found.low is None
+
+
+@pytest.mark.parametrize("rule", [titre.spearman_karber, titre.reed_muench])
+def test_all_or_nothing_wells_have_no_interval(rule: titre.Rule) -> None:
+    found = rule(infected([8, 8, 0, 0], 8, [-1, -2, -3, -4]))
+    assert found.log10_d50 == pytest.approx(2.5)
+    assert (found.se, found.low, found.high) == (None, None, None)
+    assert "no_partial_response" in found.flags
+
+
+def test_wells_that_become_more_are_another_question() -> None:
+    with pytest.raises(TitreError, match="more diluted") as error:
+        Series.of([0, 0, 1, 8, 8], 8, [-1, -2, -3, -4, -5], "infected")
+    assert "--titrates serum" in error.value.remedy
+    series = Series.of([0, 0, 1, 8, 8], 8, [-1, -2, -3, -4, -5], "infected", "serum")
+    assert titre.spearman_karber(series).log10_d50 == pytest.approx(3.375)
+    with pytest.raises(TitreError, match="a serum has none"):
+        titre.single_hit(series)
+
+
+def test_a_slope_that_may_be_none_has_no_limits() -> None:
+    found = titre.probit(infected([5, 5, 4], 8, [-1, -2, -3]))
+    assert "slope_uncertain" in found.flags
+    assert found.low is None
+    shallow = Series(np.array([1.0, 1.1, 1.2]), np.array([30, 31, 29]), np.array([40, 40, 40]))
+    with pytest.raises(TitreError, match="outside of what was counted"):
+        titre.logit(shallow)
+
+
+@pytest.mark.parametrize("counts", [[6, 6, 6], [0, 0, 0]])
+def test_single_hit_needs_wells_of_both_kinds(counts: list[int]) -> None:
+    with pytest.raises(TitreError, match="says no number"):
+        titre.single_hit(infected(counts, 6, [-1, -2, -3]))

@@ -65,6 +65,19 @@ def test_the_verdict_needs_the_whole_interval(d50: float, verdict: str) -> None:
     assert potency(serum, reference, 0.5).verdict == verdict
 
 
+def test_wells_that_are_all_or_none_give_no_verdict() -> None:
+    found = potency(favn(12), favn(8), 0.5)
+    assert found.iu_per_ml > 0.5
+    assert (found.low, found.high, found.verdict) == (None, None, "indeterminate")
+
+
+def test_value_and_verdict_never_contradict_each_other() -> None:
+    serum, reference = Estimate("probit", 2.004, 0, 2, 2), Estimate("probit", 2.0049, 0, 2, 2)
+    found = potency(serum, reference, 0.5, "two-decimals")
+    assert found.iu_per_ml == found.low == 0.5
+    assert found.verdict == "adequate"
+
+
 def test_flags_of_both_are_there() -> None:
     found = potency(favn(3), favn(10), 0.5)
     assert "not_bracketed" in found.flags

@@ -449,7 +449,7 @@ def test_raw_against_cropped(tmp_path: Path) -> None:
     assert right["random-forest [cropped]"] == 1.0
     assert right["random-forest [whole]"] < 0.9
     bare = replace(dataset, samples=tuple(replace(s, box=None) for s in samples))
-    with pytest.raises(RecipeError, match="--find wells"):
+    with pytest.raises(RecipeError, match="no boxes"):
         cytowell.compare(bare, tmp_path / "bare", question)
     two = replace(dataset, samples=(*samples, replace(samples[0], label="light")))
     with pytest.raises(RecipeError, match="neither"):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cytowell.checks import check_all
-from cytowell.errors import EmptyDataset, RecipeError, RunError, TooFewImages
+from cytowell.errors import EmptyDataset, RecipeError, RunError, TooFewImages, UnknownName
 from cytowell.runs.detecting import DetectorRun, divide_photographs, read_recipe, train_detector
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import load_detector
@@ -176,6 +176,16 @@ def test_too_little_is_said(tmp_path: Path, discs: Dataset) -> None:
     with pytest.raises(TooFewImages, match="are left for the"):
         train_detector(draw_discs(tmp_path / "few", 4), tmp_path / "run", SMALL)
     assert not (tmp_path / "run").exists()
+    none = replace(discs, samples=tuple(replace(s, split="test") for s in discs.samples))
+    with pytest.raises(TooFewImages, match="train part"):
+        train_detector(none, tmp_path / "run", SMALL)
+    judged = [s.path for s in discs.samples if Path(s.path).stem in ("0", "1")]
+    empty = (
+        *(replace(s, split="train") for s in discs.samples if s.path not in judged),
+        *(Sample(path, None, split="test") for path in dict.fromkeys(judged)),
+    )
+    with pytest.raises(TooFewImages, match="without an object"):
+        train_detector(replace(discs, samples=empty), tmp_path / "run", SMALL)
 
 
 def test_recipes_are_read_strictly(tmp_path: Path) -> None:
@@ -186,8 +196,23 @@ def test_recipes_are_read_strictly(tmp_path: Path) -> None:
     file.write_text("[detector]\nphases = [[100, 5]]\n")
     with pytest.raises(RecipeError, match="multiples of 32"):
         read_recipe(file, preset("quick"))
-    file.write_text("seeds = 3\n")
-    with pytest.raises(RecipeError, match="seeds"):
+    for text, said in (
+        ("seeds = 3", "seeds"),
+        ("seed = -1", "seed = -1"),
+        ("seed = true", "seed = True"),
+        ("detector = 5", "are tables"),
+        ("[detector]\naugmentation = 3", "are tables"),
+        ("[detector]\nphases = [[320]]", "cannot be run"),
+        ("[detector]\nphases = [[320.0, 5]]", "cannot be run"),
+        ("[detector]\nphases = [[8192, 5]]", "cannot be run"),
+        ("[detector]\naccelerator = 'abacus'", "abacus"),
+        ("[detector]\nnetwork = 5", "network = 5"),
+    ):
+        file.write_text(text)
+        with pytest.raises(RecipeError, match=said):
+            read_recipe(file, preset("quick"))
+    file.write_text("[detector]\nnetwork = 'yolox-nan'")
+    with pytest.raises(UnknownName, match="yolox-nan"):
         read_recipe(file, preset("quick"))
 
 

@@ -500,6 +500,9 @@ def test_what_was_unpacked_longest_ago_makes_room(
     assert unpack(made[2]).is_dir()
     assert places[0].is_dir()
     assert not places[1].exists()
+    monkeypatch.setattr("cytowell.sources.archive.KEPT_BYTES", 0)
+    unpack(archive(tmp_path / "4.zip", {"x.bin": b"4" * 2000}))
+    assert places[0].is_dir(), "it was asked for a moment ago"
 
 
 def test_a_damaged_member_leaves_nothing_behind(tmp_path: Path, cache: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import cytowell
@@ -66,7 +67,7 @@ def train(
     weights: Annotated[
         str,
         typer.Option(
-            help="Official ONNX file of that network, or a detector bundle; random without.",
+            help="Official ONNX file of YOLOX, or a detector bundle, to begin with.",
             show_default=False,
         ),
     ] = "",
@@ -75,7 +76,7 @@ def train(
         typer.Option(metavar="FILE.toml", help="Settings laid on the preset.", show_default=False),
     ] = "",
     seed: Annotated[
-        int | None, typer.Option(help="Of every random choice; 7.", show_default=False)
+        int | None, typer.Option(min=0, help="Of every random choice; 7.", show_default=False)
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     new_split: Annotated[
@@ -96,8 +97,6 @@ def train(
         dataset = cytowell.read(data, source or None)
         for note in dataset.notes:
             speaker.said(note)
-        if not settings.weights:
-            speaker.said("no --weights: the network begins at random numbers")
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
         run = registry.part("cytowell.runs.detecting:train_detector")(
             dataset, out, settings, number if seed is None else seed, resume, new_split, voice
@@ -158,6 +157,8 @@ def show(metrics: dict[str, Any]) -> None:
             "" if row[k] is None else f"{100 * row[k]:.1f} %" for k in ("precision", "recall")
         ]
         points = ["" if row[k] is None else percent(row[k]) for k in ("ap50", "ap50_95")]
-        table.add_row(row["class"], str(row["n"]), *points, *shares, number(row["count_error"]))
+        table.add_row(
+            escape(row["class"]), str(row["n"]), *points, *shares, number(row["count_error"])
+        )
     console.print(table)
     console.print(f"precision, recall and counts at a certainty of {metrics['score']:g}")

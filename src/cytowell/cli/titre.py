@@ -49,6 +49,9 @@ def command(
         float | None, typer.Option(help="Millilitres in each well.", show_default=False)
     ] = None,
     rule: Annotated[str, typer.Option(help="cytowell list titre-rules.")] = "spearman-karber",
+    denominator: Annotated[
+        str, typer.Option(help="Of Spearman-Karber's variance: n-1 or n.")
+    ] = "n-1",
     json_: JsonOption = False,
 ) -> None:
     """Give the dilution at which half of the wells are affected, with its 95 % interval."""
@@ -80,7 +83,9 @@ def command(
     series = registry.part("cytowell.plates.dilutions:Series").of(
         counted, wells, exponents, counts, titrates
     )
-    found = registry.load("titre-rules", rule)(series)
+    estimate = registry.load("titre-rules", rule)
+    with_denominator = rule == "spearman-karber"
+    found = estimate(series, denominator) if with_denominator else estimate(series)
     per_ml, low, high = registry.part("cytowell.plates.units:per_millilitre")(found, volume)
     if json_:
         told = {
@@ -93,18 +98,26 @@ def command(
             "se": found.se,
             "padded": [list(p) for p in found.padded],
             "counts": counts,
-            "titrates": titrates or ("virus" if counts == "infected" else "serum"),
+            "titrates": series.titrates,
+            "denominator": denominator if with_denominator else None,
             "volume": volume,
         }
         print(json.dumps(told, indent=1))
         return
-    what = "infected" if counts == "infected" else "protected"
-    print(f"wells counted: {what}; rule: {rule}")
-    print(f"log10 D50      {found.log10_d50:.2f}  (1:{10**found.log10_d50:.4g})")
+    print(f"{counts} wells of a diluted {series.titrates} were counted; rule: {rule}")
+    if rule == "single-hit":
+        units = 10**found.log10_d50
+        print(
+            f"per well       {units:.4g} infectious units, undiluted (log10 {found.log10_d50:.2f})"
+        )
+    else:
+        print(f"log10 D50      {found.log10_d50:.2f}  (1:{10**found.log10_d50:.4g})")
     if per_ml is not None:
         print(f"per mL         {per_ml:.3g}")
     if low is not None and high is not None:
         print(f"95 % interval  {low:.3g} to {high:.3g}{'' if volume is None else ' per mL'}")
+    else:
+        print("95 % interval  none: these counts do not say how sure they are")
     for dose, share in found.padded:
         print(f"assumed        {'all' if share else 'no'} wells affected at 1:{10**dose:.4g}")
     if found.flags:

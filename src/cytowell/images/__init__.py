@@ -126,9 +126,10 @@ def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
     """Read one sample as the network's input: uint8, shape (size, size, 3)."""
-    if sample.box is None or record.whole:
+    if sample.box is None:
         return prepare(open_upright(sample.path, record), record)
-    return prepare(photograph_of(sample.path, record), record, sample.box)
+    box = None if record.whole else sample.box
+    return prepare(photograph_of(sample.path, record), record, box)
 
 
 class _Last(threading.local):

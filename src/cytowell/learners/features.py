@@ -103,7 +103,7 @@ def cached_rows(
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        keys = [content_key(s) for s in samples]
+        keys = [content_key(replace(s, box=None) if record.whole else s) for s in samples]
     except OSError as error:
         raise DatasetError(
             f"An image cannot be read ({error}).", "Run cytowell check on the data."

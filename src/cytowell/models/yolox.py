@@ -216,11 +216,15 @@ def _convolutions(file: Path) -> list[tuple[Tensor, Tensor | None]]:
 
     def read(names: list[str]) -> Iterator[Tensor]:
         for name in names:
-            while name in same:
-                name = same[name]
+            for _ in same:
+                name = same.get(name, name)
             if name not in arrays:
                 raise WeightsUnavailable(
                     f"{file} computes its weights ({name}).", "Export it with weights as they are."
+                )
+            if arrays[name].data_location == onnx.TensorProto.EXTERNAL:
+                raise WeightsUnavailable(
+                    f"{file} keeps its weights in another file.", "Export it as one file."
                 )
             yield torch.from_numpy(np.array(numpy_helper.to_array(arrays[name]), np.float32))
 

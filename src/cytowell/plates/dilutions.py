@@ -17,6 +17,9 @@ TITRATES = ("virus", "serum")
 
 _RATIO = re.compile(r"^\s*1\s*[:/]\s*(\d+(?:\.\d+)?)\s*$")
 
+FARTHEST = 100.0
+"""log10 of the largest dilution factor that anybody makes, and more."""
+
 SAME_STEP = 1e-3
 """Difference of two steps, in log10, that is rounding."""
 
@@ -59,11 +62,14 @@ class Series:
         fewer as it is diluted: infected ones of a virus, protected ones of a serum. (N,).
     wells
         Wells that were looked at, (N,).
+    titrates
+        What was diluted, `virus` or `serum`.
     """
 
     dilutions: FloatArray
     affected: IntArray
     wells: IntArray
+    titrates: str = "virus"
 
     @staticmethod
     def of(
@@ -99,11 +105,29 @@ class Series:
         _require(titrated, TITRATES, "--titrates")
         x = np.asarray(log10_dilutions, dtype=np.float64)
         k = np.asarray(positives, dtype=np.float64)
-        n = np.broadcast_to(np.asarray(wells, dtype=np.float64), k.shape)
+        n = np.asarray(wells, dtype=np.float64)
+        if n.ndim and n.shape != k.shape:
+            raise TitreError(
+                f"There are {len(k)} counts and {len(n)} numbers of wells.",
+                "Give one number of wells for all, or one for each.",
+            )
+        n = np.broadcast_to(n, k.shape)
         _refuse(x, k, n)
         affected = k if (counts == "infected") == (titrated == "virus") else n - k
         order = np.argsort(-x, kind="stable")
-        return Series(-x[order] + 0.0, affected[order].astype(np.int64), n[order].astype(np.int64))
+        series = Series(
+            -x[order] + 0.0,
+            affected[order].astype(np.int64),
+            n[order].astype(np.int64),
+            titrated,
+        )
+        if series.shares[-1] > series.shares[0]:
+            other = "serum" if titrated == "virus" else "virus"
+            raise TitreError(
+                f"More wells are {counts} where the {titrated} is more diluted.",
+                f"If a {other} was diluted, say --titrates {other}; else check --counts.",
+            )
+        return series
 
     def __post_init__(self) -> None:
         if len(self.dilutions) < 2:
@@ -171,6 +195,8 @@ def _refuse(x: FloatArray, k: FloatArray, n: FloatArray) -> None:
             f"{k[i]:g} of {n[i]:g} wells are counted at 10^{x[i]:g}.",
             "Check the counts and --replicates.",
         )
+    if (x < -FARTHEST).any():
+        raise TitreError(f"Nobody dilutes to 10^{x.min():g}.", "Check the exponents.")
     if (x > 0).any():
         raise TitreError(
             f"10^{x.max():g} would be a concentration.",

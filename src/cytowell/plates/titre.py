@@ -46,9 +46,10 @@ class Estimate:
         log10 of the dilution factor at which half of the wells are affected; for `single-hit`
         log10 of the infectious units in the volume of one well of the undiluted sample.
     se
-        Standard error of it; None where the rule has none.
+        Standard error of it; None where the rule or the counts give none.
     low, high
-        Its 95 % interval.
+        Its 95 % interval, None where there is none: counts without a single dilution at which
+        some wells are affected and others not say nothing of how sure they are.
     flags
         What to know before it is used.
     padded
@@ -134,8 +135,25 @@ def single_hit(series: Series) -> Estimate:
 
     p = 1 - exp(-c 10^-x). The value is the likeliest log10 c, the interval the highest-density one
     of the posterior under a flat prior on log10 c. One infectious unit is 1 / ln 2 TCID50.
+
+    Raises
+    ------
+    TitreError
+        For a serum, which is no matter of hits; where all wells or none are affected, which is
+        likeliest for an endless number or none.
     """
     x, k, n = series.dilutions, series.affected, series.wells
+    if series.titrates == "serum":
+        raise TitreError(
+            "single-hit counts infectious units, and a serum has none.",
+            "Use --rule spearman-karber.",
+        )
+    for flag, words in (("none_affected", "No well is"), ("all_affected", "Every well is")):
+        if flag in series.flags:
+            raise TitreError(
+                f"{words} infected: that says no number of infectious units.",
+                "Dilute less." if flag == "none_affected" else "Dilute more.",
+            )
 
     def loss(c: Any) -> Any:
         mean = 10.0 ** np.minimum(np.asarray(c)[..., None] - x, 300.0)
@@ -153,8 +171,6 @@ def single_hit(series: Series) -> Estimate:
     se = float(np.sqrt((density * (grid - (density * grid).sum()) ** 2).sum()))
     mean = 10.0 ** (best - x)
     flags = [*series.flags, *_scattered(k, n, -np.expm1(-mean), 1)]
-    if "all_affected" in flags or "none_affected" in flags:
-        return Estimate("single-hit", best, None, None, None, tuple(flags))
     return Estimate("single-hit", best, se, low, high, tuple(flags))
 
 
@@ -250,8 +266,19 @@ def _fitted(rule: str, series: Series, link: Any, level: float) -> Estimate:
             f"{rule} finds no falling curve in these counts.", "Use --rule spearman-karber."
         )
     middle = (level - a) / b
-    slope = np.array([-1.0 / b, -middle / b])
-    se = math.sqrt(float(slope @ np.asarray(fit.cov_params()) @ slope))
+    span = float(np.ptp(series.dilutions))
+    if not series.dilutions[0] - span <= middle <= series.dilutions[-1] + span:
+        raise TitreError(
+            f"{rule} puts the end point far outside of what was counted.",
+            "Count at dilutions on both sides of it, or use --rule spearman-karber.",
+        )
+    covariance = np.asarray(fit.cov_params())
+    gradient = np.array([-1.0 / b, -middle / b])
+    se: float | None = math.sqrt(float(gradient @ covariance @ gradient))
+    if Z * math.sqrt(float(covariance[1, 1])) >= -b:
+        # A slope that may be none leaves the end point without limits (Fieller 1954).
+        flags.append("slope_uncertain")
+        se = None
     flags += _scattered(series.affected, series.wells, np.asarray(fit.fittedvalues), 2)
     return replace(_normal(rule, series, middle, se, ()), flags=tuple(flags))
 
@@ -275,7 +302,7 @@ def _normal(
     padded: tuple[tuple[float, float], ...],
 ) -> Estimate:
     flags = series.flags
-    if se is not None and se == 0.0:
-        flags = (*flags, "no_partial_response")
+    if not ((series.shares > 0) & (series.shares < 1)).any():
+        flags, se = (*flags, "no_partial_response"), None
     low, high = (None, None) if se is None else (middle - Z * se, middle + Z * se)
     return Estimate(rule, middle, se, low, high, flags, padded)

@@ -22,9 +22,6 @@ ROUNDINGS: dict[str, Callable[[float, float], float]] = {
 }
 """How log10 D50 of serum and reference become their difference; the result repeats the name."""
 
-LOINC = {"iu_per_ml": "6524-3", "adequate": "70858-6"}
-"""Rabies virus neutralising antibody: units per volume, and presence."""
-
 
 @dataclass(frozen=True)
 class Potency:
@@ -114,8 +111,7 @@ def potency(
     if serum.se is None or reference.se is None:
         return Potency(value, None, None, "indeterminate", rounding, flags)
     reach = 10 ** (Z * math.hypot(serum.se, reference.se))
-    exact = reference_iu * 10 ** (serum.log10_d50 - reference.log10_d50)
-    low, high = exact / reach, exact * reach
+    low, high = value / reach, value * reach
     verdict = "indeterminate"
     if low >= threshold:
         verdict = "adequate"

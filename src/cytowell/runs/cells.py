@@ -59,7 +59,9 @@ class Cell:
 
     def key(self, digest: str) -> str:
         """Hash all that decides the answer; `digest` is the data set's."""
-        said = [digest, essence(self.candidate), asdict(self.fit), self.seed, self.permuted]
+        # Whether whole photographs are asked about too is the candidate's matter.
+        fit = asdict(replace(self.fit, raw_and_cropped=False))
+        said = [digest, essence(self.candidate), fit, self.seed, self.permuted]
         mark = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for rows in (self.train, self.validation, self.test):
             mark.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")

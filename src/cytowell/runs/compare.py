@@ -123,8 +123,10 @@ def compare(
     heard = voice or Voice()
     folder = Path(out)
     chosen = candidates(question.words, question.fit, question.optimisers)
-    if question.fit.raw_and_cropped:
-        _require_boxes(dataset)
+    if question.fit.raw_and_cropped and (why := no_wholes(dataset)):
+        raise RecipeError(
+            why, "Give photographs of one label each, with boxes or with --find wells."
+        )
     with explaining(folder):
         _claim(folder, dataset)
         grid = _prepare(dataset, folder, question, chosen, heard)
@@ -145,21 +147,18 @@ def compare(
     return Comparison(folder, story.table, story.cells, story.words, choice, run)
 
 
-def _require_boxes(dataset: Dataset) -> None:
-    """Refuse to compare wholes and boxes where there are no boxes, or a whole shows two things."""
+def no_wholes(dataset: Dataset) -> str:
+    """Say why whole photographs cannot be compared with the boxes in them; "" if they can."""
     if all(s.box is None for s in dataset.samples):
-        raise RecipeError(
-            "There are no boxes to compare whole photographs with.",
-            "Give annotated photographs, or say what is to be found: --find wells.",
-        )
+        return "There are no boxes to compare whole photographs with."
     shown: dict[str, str | None] = {}
     for s in dataset.samples:
         if shown.setdefault(s.path, s.label) != s.label:
-            raise RecipeError(
+            return (
                 f"{s.path} holds boxes of {shown[s.path]!r} and of {s.label!r}: as a whole it is "
-                "neither.",
-                "Compare whole and cropped on photographs that have one label each.",
+                "neither."
             )
+    return ""
 
 
 def _claim(folder: Path, dataset: Dataset) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from cytowell import checks, registry, splits
 from cytowell.errors import BadTable, EmptyDataset, ImageError, RecipeError, RunError, TooFewImages
-from cytowell.evaluation.detection import Seen, evaluate_boxes, matched
+from cytowell.evaluation.detection import Seen, choose_score, evaluate_boxes, matched
 from cytowell.evaluation.detection_page import write_page
 from cytowell.evaluation.verdict import percent_range
 from cytowell.images import open_upright
@@ -46,6 +46,9 @@ FEWEST = 2
 MISSED = "#7f7f7f"
 WORST = 4
 """Photographs on the page: those with most errors."""
+
+SMALLEST = 64
+"""Longer side in pixels of photographs that can be said to be small or large."""
 
 PROVEN = 8
 """Photographs on which PyTorch and ONNX Runtime must agree."""
@@ -100,9 +103,13 @@ def train_detector(
             "Give annotated photographs: YOLO, COCO or VOC.",
         )
     heard.said(f"checking {len(set(dataset.paths))} photographs")
+    # Its extra is missing, or its name is wrong: that is said before anything is looked at.
+    registry.load("detectors", settings.network)
     findings = checks.check_all(
         dataset, progress=lambda what, done, of: heard.ticked(done, of, what), only=CHECKS
     )
+    for remark in findings.remarks:
+        heard.said(remark)
     made, leaks = divide_photographs(dataset, findings, settings, seed, new_split)
     heard.said(f"split: {made.how}")
     if leaks:
@@ -145,20 +152,24 @@ def train_detector(
         },
         "seed": seed,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "remarks": [leaks] if leaks else [],
+        "remarks": [*([leaks] if leaks else []), *findings.remarks],
     }
+    longer = int(np.median([max(upright_size(p.path)) for p in learn]))
     facts = DetectorFacts(
         classes=dataset.classes,
         reading=Reading(settings.side, rows_first=True),
-        score=learnt.score,
-        photograph=int(np.median([max(upright_size(p.path)) for p in learn])),
+        photograph=longer if longer >= SMALLEST else 0,
         synthetic=dataset.synthetic,
         origin=origin,
     )
     boxed = [letterbox(open_upright(p.path), settings.side, False) for p in choose[:PROVEN]]
     export = registry.part("cytowell.export.detector:export_detector")
     detector = export(learnt.network, facts, [b.pixels for b in boxed])
-    heard.said("finding in the test part")
+    heard.said("choosing the certainty on the validation part, and finding in the test part")
+    chosen = choose_score(
+        look(detector, dataset.take(made.validation), heard).seen, len(dataset.classes)
+    )
+    detector = Detector(dataclasses.replace(facts, score=chosen), detector.model)
     looked = look(detector, dataset.take(made.test), heard)
     metrics = looked.metrics(detector)
     with explaining(folder):
@@ -170,6 +181,7 @@ def train_detector(
             "synthetic": dataset.synthetic,
             "split": made.how,
             "leaks": leaks,
+            "remarks": list(findings.remarks),
             "origin": origin,
             "bundle": load_detector(folder / "bundle").digest,
             "curve": [dataclasses.asdict(point) for point in learnt.curve],
@@ -199,11 +211,14 @@ def read_recipe(path: Path, base: Any) -> tuple[Any, int]:
             f"{path} has a field {strange[0]!r}.", did_you_mean(strange[0], ["seed", TABLE])
         )
     seed = record.get("seed", SEED)
-    if not isinstance(seed, int):
-        raise RecipeError(f"{path}: seed = {seed!r} is no whole number.")
+    if type(seed) is not int or seed < 0:
+        raise RecipeError(f"{path}: seed = {seed!r} is no whole number from 0 upwards.")
+    table = record.get(TABLE, {})
+    if not isinstance(table, dict) or not isinstance(table.get("augmentation", {}), dict):
+        raise RecipeError(f"{path}: [{TABLE}] and [{TABLE}.augmentation] are tables.")
     try:
-        return filled(base, record.get(TABLE, {}), TABLE), seed
-    except TypeError as error:
+        return filled(base, table, TABLE), seed
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}.") from error
 
 
@@ -237,15 +252,18 @@ def divide_photographs(
         how = f"{1 - settings.test:.0%} / {settings.test:.0%} of the boxes, photographs, groups "
         how += f"and copies kept together, seed {seed}"
     for part, share in (("test", settings.test), ("validation", settings.validation)):
-        if not (parts == part).any():
-            pool = np.flatnonzero(parts == "train")
+        pool = np.flatnonzero(parts == "train")
+        if len(pool) and not (parts == part).any():
             parts[pool] = splits.allocate(labels[pool], units[pool], {part: share}, seed)
-            how += f"; {part} part cut from the rest"
+            if (given[usable] != "").any():
+                how += f"; {part} part cut from the rest"
     for part in ("train", "validation", "test"):
-        count = len({dataset.paths[i] for i in np.flatnonzero(parts == part)})
-        if count < FEWEST:
+        rows = np.flatnonzero(parts == part)
+        count = len({dataset.paths[i] for i in rows})
+        if count < FEWEST or not any(dataset.samples[i].box is not None for i in rows):
             raise TooFewImages(
-                f"{count} photograph(s) are left for the {part} part.",
+                f"{count} photograph(s) are left for the {part} part"
+                f"{', without an object' if count >= FEWEST else ''}.",
                 "Annotate more photographs, or bring a split of your own.",
             )
     return Split(parts, dataset.paths, how=how, seed=seed), leaks
@@ -274,13 +292,19 @@ def _claim(folder: Path, fingerprint: str, resume: bool) -> None:
     if not folder.exists() or not any(folder.iterdir()):
         folder.mkdir(parents=True, exist_ok=True)
         return
-    file = folder / "run.json"
-    if not file.is_file() or json.loads(file.read_text()).get("fingerprint") != fingerprint:
+    begun = any((folder / name).exists() for name in ("checkpoints", "bundle"))
+    try:
+        whose = json.loads((folder / "run.json").read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, TypeError, KeyError):
+        whose = ""
+    if whose and not begun:
+        return  # it stopped before it learnt: mended data or settings may take its place
+    if whose != fingerprint:
         raise RunError(
             f"{folder} holds something else, or a run of other data or settings.",
             "Choose another --out.",
         )
-    if not resume and any((folder / name).exists() for name in ("checkpoints", "bundle")):
+    if not resume:
         raise RunError(
             f"{folder} already holds this run.",
             "Use --resume to go on where it stopped, or choose another --out.",

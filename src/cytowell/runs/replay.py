@@ -12,7 +12,7 @@ from pathlib import Path
 from cytowell.errors import UnknownName
 from cytowell.registry import did_you_mean
 from cytowell.runs.candidates import Fit
-from cytowell.runs.compare import Comparison, Question, compare
+from cytowell.runs.compare import Comparison, Question, compare, no_wholes
 from cytowell.runs.protocols import Protocol
 from cytowell.runs.run import Voice
 from cytowell.runtime.finding import finder, objects
@@ -126,13 +126,12 @@ def replay(
         if wanted not in steps:
             raise UnknownName(f"{name} has no step {wanted!r}.", did_you_mean(wanted, [*steps]))
     dataset = _found(dataset, FINDS.get(name, ""), heard)
-    boxed = any(s.box is not None for s in dataset.samples)
     answers = {}
     for step in steps.values():
         if only and step.name not in only:
             continue
-        if step.question.fit.raw_and_cropped and not boxed:
-            heard.said(f"{name}, {step.name}: nothing was found to be cut out")
+        if step.question.fit.raw_and_cropped and (why := no_wholes(dataset)):
+            heard.said(f"{name}, {step.name} is left out. {why}")
             continue
         heard.said(f"{name}, {step.name}: {step.asks}")
         question = replace(step.question, fit=_laid(step.question.fit, fit))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import shutil
 import stat
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -25,6 +27,9 @@ FREELY = 256 << 20
 
 KEPT_BYTES = 20 << 30
 """Archives unpacked beyond this are the first to go, those longest unused."""
+
+UNUSED = 24 * 3600.0
+"""Seconds since somebody asked for it, before which it may still be in use."""
 
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -110,13 +115,19 @@ def _make_room(folder: Path, needed: int) -> None:
     """Remove what was unpacked longest ago and not used since, beyond `KEPT_BYTES`."""
     if not folder.is_dir():
         return
-    kept = sorted((f for f in folder.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
-    sizes = {f: sum(i.stat().st_size for i in f.rglob("*") if i.is_file()) for f in kept}
+    used: dict[Path, float] = {}
+    sizes: dict[Path, int] = {}
+    for kept in folder.iterdir():
+        # What begins with a point is being written by somebody; who else looks may be gone first.
+        with contextlib.suppress(FileNotFoundError):
+            if kept.is_dir() and not kept.name.startswith("."):
+                used[kept] = kept.stat().st_mtime
+                sizes[kept] = sum(i.stat().st_size for i in kept.rglob("*") if i.is_file())
     total = needed + sum(sizes.values())
-    for old in kept:
-        if total <= KEPT_BYTES:
+    for old in sorted(used, key=lambda f: used[f]):
+        if total <= KEPT_BYTES or time.time() - used[old] < UNUSED:
             break
-        total -= sizes[old]
+        total -= sizes.get(old, 0)
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
 from cytowell.errors import RecipeError
-from cytowell.evaluation.detection import Seen, choose_score, evaluate_boxes
+from cytowell.evaluation.detection import Seen, evaluate_boxes
 from cytowell.images import open_upright
 from cytowell.images.boxes import letterbox
 from cytowell.learners.contract import Said, Ticked, silent, unticked
@@ -23,7 +23,7 @@ from cytowell.runtime.detector import FAINTEST, kept, likely
 from cytowell.training.checkpoint import load_checkpoint, save_checkpoint
 from cytowell.training.detection_recipe import Detection
 from cytowell.training.loop import SAVE_EVERY, Averaging
-from cytowell.training.processes import keep_memory
+from cytowell.training.processes import keep_memory, whole
 from cytowell.training.scenes import Annotated, Shown, batch, show
 from cytowell.training.schedule import one_cycle
 from cytowell.training.tracking import Board
@@ -89,10 +89,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A detector that has learnt: its network, the certainty to use, and how it came to be."""
+    """A detector that has learnt: its network, and how it came to be."""
 
     network: Any
-    score: float
     curve: tuple[Point, ...]
     origin: str
 
@@ -119,6 +118,7 @@ def learn(job: Job) -> Learnt:
         origin = stored["origin"]
     elif s.weights:
         origin = network.start_from(s.weights, _looked_at(job))
+    job.said(f"the network begins at {origin}")
     network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=Averaging(s.ema), use_buffers=True)
     groups = [
@@ -146,15 +146,9 @@ def learn(job: Job) -> Learnt:
         for file in job.folder.glob("scenes-*.npy"):
             file.unlink(missing_ok=True)
     best = load_checkpoint(job.folder / "best.pt", job.fingerprint)
-    if best is None:
-        raise RecipeError(
-            "The training diverged: its loss is not a number.",
-            f"Lower the rate (it was {s.rate:g}).",
-        )
+    assert best is not None, "the last phase is asked at its end, and the first answer is the best"
     network.load_state_dict(best["average"])
-    network = network.cpu().eval()
-    score = choose_score(find_all(network, job.judge, s.side), len(job.classes))
-    return Learnt(network, score, tuple(state.curve), origin)
+    return Learnt(network.cpu().eval(), tuple(state.curve), origin)
 
 
 @dataclass(frozen=True)
@@ -184,7 +178,8 @@ def _phases(job: Job, gear: _Gear) -> None:
             # against a score at another.
             gear.average.n_averaged.zero_()
             state.best, state.stale = -1.0, 0
-        shown = show(job.learn, side, job.folder / f"scenes-{side}.npy")
+        file = job.folder / f"scenes-{side}.npy"
+        shown = show(job.learn, side, file)
         since = time.monotonic()
         while not state.over:
             if _asked(state) < state.step and (state.step % every == 0 or state.step == end):
@@ -200,6 +195,7 @@ def _phases(job: Job, gear: _Gear) -> None:
                 _save(job, gear, "last.pt")
                 saved_at = time.monotonic()
         _save(job, gear, "last.pt")
+        file.unlink(missing_ok=True)
 
 
 def _asked(state: Progress) -> int:
@@ -221,14 +217,20 @@ def _step(job: Job, gear: _Gear, shown: Shown, side: int) -> None:
     gear.network.train()
     device = gear.fabric.device
     loss = gear.network.losses(images.to(device), targets.to(device), plain)
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise RecipeError(
+            f"The training diverged: its loss is not a number at step {state.step}.",
+            f"Lower the rate (it was {s.rate:g}).",
+        )
     gear.optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(gear.network.parameters(), CLIPPED)
-    gear.optimizer.step()
-    gear.average.update_parameters(gear.network)
-    state.step += 1
-    value = float(loss.detach())
-    state.loss = 0.98 * state.loss + 0.02 * value if state.loss else value
+    with whole():
+        gear.optimizer.step()
+        gear.average.update_parameters(gear.network)
+        state.step += 1
+        state.loss = 0.98 * state.loss + 0.02 * value if state.loss else value
 
 
 def _rows(job: Job, step: int) -> IntArray:
@@ -250,18 +252,20 @@ def _ask(job: Job, gear: _Gear, side: int, last: bool) -> None:
     rate = one_cycle((state.step - 1) / job.settings.steps, job.settings)
     half, strict = (float(metrics[k]["value"] or 0.0) for k in ("map50", "map50_95"))
     point = Point(state.step, side, rate, state.loss, half, strict, state.seconds)
-    state.curve.append(point)
     gear.board.found(point, metrics)
     job.said(
         f"step {point.step}, {side} px: mAP50 {100 * point.map50:.1f} %, "
         f"mAP50-95 {100 * point.map50_95:.1f} % of the validation part"
     )
-    if np.isfinite(state.loss) and point.map50_95 > state.best:
-        state.best, state.best_step, state.stale = point.map50_95, point.step, 0
-        if last:
-            _save(job, gear, "best.pt")
-    else:
-        state.stale += 1
+    better = point.map50_95 > state.best
+    if better and last:
+        _save(job, gear, "best.pt")
+    # In one piece, after the weights are safe: an interrupt before asks again.
+    with whole():
+        state.curve.append(point)
+        state.stale = 0 if better else state.stale + 1
+        if better:
+            state.best, state.best_step = point.map50_95, point.step
 
 
 def _save(job: Job, gear: _Gear, name: str) -> None:
@@ -293,7 +297,7 @@ def _looked_at(job: Job) -> list[torch.Tensor]:
 def find_all(
     network: Any, photographs: Sequence[Annotated], side: int, device: Any = "cpu"
 ) -> list[Seen]:
-    """Find objects in whole photographs, as service will, down to next to no certainty."""
+    """Find objects in whole photographs, down to next to no certainty."""
     seen = []
     for photograph in photographs:
         image = open_upright(photograph.path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.registry import did_you_mean
+from cytowell.registry import did_you_mean, names
 from cytowell.training.recipe import Augmentation
 
 _RANGES = {
@@ -24,6 +25,17 @@ _RANGES = {
 }
 
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
+def _is_phase(phase: Any) -> bool:
+    """Whether it is a side that a detector takes, and a number of steps."""
+    if not isinstance(phase, tuple) or len(phase) != 2:
+        return False
+    side, steps = phase
+    return type(side) is int and type(steps) is int and side in range(64, 4097, 32) and steps > 0
+
+
 @dataclass(frozen=True)
 class Detection:
     """One training of a detector.
@@ -33,8 +45,8 @@ class Detection:
     network
         A registered detector.
     weights
-        An official ONNX file of that network, or a detector bundle; without it the training begins
-        at random numbers, and says so.
+        An official ONNX file of YOLOX, or a detector bundle; without it a network begins at what it
+        brings along (`fcos-lite0`: ImageNet), else at random numbers, and says so.
     phases
         (side in pixels, steps) one after another, small ones first; sides are multiples of 32.
     batch
@@ -76,12 +88,23 @@ class Detection:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if not self.phases or any(
-            side < 64 or side % 32 or steps < 1 for side, steps in self.phases
-        ):
+        if not self.phases or not all(_is_phase(phase) for phase in self.phases):
             raise RecipeError(
                 f"phases = {self.phases} cannot be run.",
-                "Give [[side, steps], ...], sides of 64 or more, multiples of 32.",
+                "Give [[side, steps], ...], sides of 64 to 4096, multiples of 32.",
+            )
+        for name in ("network", "weights", "accelerator"):
+            if not isinstance(getattr(self, name), str):
+                raise RecipeError(f"{name} = {getattr(self, name)!r} is no name.")
+        if self.network not in names("detectors"):
+            raise UnknownName(
+                f"There is no detector {self.network!r}.",
+                did_you_mean(self.network, [*names("detectors")]),
+            )
+        if self.accelerator not in ACCELERATORS:
+            raise RecipeError(
+                f"accelerator = {self.accelerator!r} is not known.",
+                f"Use {', '.join(ACCELERATORS)}.",
             )
         for name, (low, high) in _RANGES.items():
             if not low <= getattr(self, name) <= high:

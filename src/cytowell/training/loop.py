@@ -36,7 +36,7 @@ from cytowell.models.classifier import Classifier
 from cytowell.training.augment import augment
 from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
 from cytowell.training.objective import Objective
-from cytowell.training.processes import keep_memory, relayed
+from cytowell.training.processes import keep_memory, relayed, whole
 from cytowell.training.recipe import Finetune
 from cytowell.training.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, optimizer_of, rate_at
 from cytowell.training.tracking import Board
@@ -262,9 +262,10 @@ def _step(job: Job, gear: Gear, material: Material, size: int) -> float:
     loss = gear.objective(gear.network(images), rows, state.step)
     gear.optimizer.zero_grad()
     gear.fabric.backward(loss)
-    gear.optimizer.step()
-    gear.average.update_parameters(_bare(gear.network))
-    state.step += 1
+    with whole():
+        gear.optimizer.step()
+        gear.average.update_parameters(_bare(gear.network))
+        state.step += 1
     return float(loss.detach())
 
 

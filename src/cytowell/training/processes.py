@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,22 @@ def keep_memory() -> None:
         libc.mallopt(-1, 2**31 - 1)
     except (OSError, AttributeError):
         return
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Let Ctrl-C wait until this piece is done: no checkpoint of half a step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

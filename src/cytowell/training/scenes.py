@@ -5,6 +5,8 @@ Only changes that keep an upright box exact: flips, quarter turns, shifts, zooms
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,8 @@ def show(photographs: Sequence[Annotated], side: int, file: Path) -> Shown:
     corners = []
     with replacing(file) as beside, explaining(file):
         shape = (len(photographs), square, square, 3)
+        if shutil.disk_usage(beside.parent).free < int(np.prod(shape)) + (64 << 20):
+            raise OSError(errno.ENOSPC, "No space left on device")
         out = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
         for i, photograph in enumerate(photographs):
             image = open_upright(photograph.path)
