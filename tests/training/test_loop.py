@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from cytowell.training.loop import (
     train,
 )
 from cytowell.training.objective import class_weights
-from cytowell.training.processes import keep_memory
+from cytowell.training.processes import keep_memory, whole
 from cytowell.training.recipe import Finetune
 from cytowell.training.schedule import one_cycle, parameter_groups
 from cytowell.types import Pixels
@@ -428,3 +429,12 @@ def test_memory_may_be_kept_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 if __name__ == "__main__":
     be_killed(json.loads(sys.argv[1]), Path(sys.argv[2]))
+
+
+def test_ctrl_c_waits_for_the_step_to_be_whole() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), whole():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the rest of the step")
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
