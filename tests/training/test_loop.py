@@ -433,8 +433,16 @@ if __name__ == "__main__":
 
 def test_ctrl_c_waits_for_the_step_to_be_whole() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), whole():
-        signal.raise_signal(signal.SIGINT)
-        done.append("the rest of the step")
+
+    def step() -> None:
+        with whole():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest of it")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            step()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
