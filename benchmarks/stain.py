@@ -71,7 +71,11 @@ def main() -> None:
             shares = ", ".join(
                 f"{name} {100 * share:.1f}" for name, share in zip(data.classes, each, strict=True)
             )
+            made = calls.decided
             print(f"draw {draw}: balanced {100 * found[-1]:.1f} % of n = {len(others)}; {shares}")
+            print(
+                f"        decided {100 * made.mean():.1f} %, right {100 * right[made].mean():.1f} %"
+            )
     print(f"{given.per_class} a class, frozen: {100 * np.mean(found):.1f} % balanced accuracy")
     print(f"lowest of {given.draws} draws {100 * min(found):.1f} %")
 
