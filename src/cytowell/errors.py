@@ -21,6 +21,7 @@ CytowellError
 ├── WeightsUnavailable    no pretrained weights to be found
 ├── RunError              a run folder that is taken, or belongs to other data
 ├── RecipeError           a recipe with a field that does not exist or cannot hold
+├── TitreError            counts or dilutions from which no titre can be had
 ├── FetchError            a download that failed or is not what was asked for
 ├── Blocked               the checks found something that must be mended first
 └── StorageError          the disk is full or may not be written

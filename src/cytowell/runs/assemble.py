@@ -17,7 +17,7 @@ from cytowell.evaluation.calibration import fit_farthest, fit_temperature, fit_t
 from cytowell.learners.contract import Makings, Ticked
 from cytowell.learners.linear import fit_head, folds
 from cytowell.runtime.bundle import Bundle, Facts, decide
-from cytowell.runtime.head import MOST_COMPONENTS, Statistics
+from cytowell.runtime.head import Statistics
 from cytowell.runtime.pipeline import Batch
 from cytowell.types import Dataset, FloatArray, IntArray, Predictions
 
@@ -95,19 +95,18 @@ def assemble(
         weight = np.zeros_like(head.weight)
         weight[:, used] = part.weight
         head = replace(head, weight=weight, bias=part.bias)
-    classes = len(makings.classes)
+    statistics = Statistics.fit(learnt.features, y, len(makings.classes), seed)
     calibrating = None
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
         truth = labels_of(calibrating, makings.classes)
         logits = head.logits(calibrating.features)
-        statistics = Statistics.fit(learnt.features, y, classes, seed)
         distances = statistics.distance(calibrating.features)
     else:
         assert makings.logits is not None, "nothing was held back and nothing is out of fold"
         logits, truth = makings.logits, dataset.labels[train]
         groups = dataset.groups[looked_at][learnt.called]
-        statistics, distances = out_of_fold_distances(learnt.features, y, groups, classes, seed)
+        distances = out_of_fold_distances(learnt.features, y, groups, statistics, seed)
     temperature = fit_temperature(logits, truth, makings.expected)
     threshold = fit_threshold(softmax(logits / temperature, axis=1), truth, wrong)
     farthest = fit_farthest(distances)
@@ -125,20 +124,21 @@ def out_of_fold_distances(
     features: npt.NDArray[np.floating],
     labels: IntArray,
     groups: npt.NDArray[np.str_],
-    classes: int,
+    whole: Statistics,
     seed: int,
-) -> tuple[Statistics, FloatArray]:
-    """Give statistics of all, and each image's distance (N,) to the images of other groups.
+) -> FloatArray:
+    """Give the distance (N,) of each image to the images of other groups.
 
-    All in as many components as the smallest fold allows: distances grow with their number.
+    A squared distance grows with the number of components, and a fold has fewer than `whole`: each
+    is scaled to as many.
     """
-    cut = folds(labels, groups, 5, seed)
-    components = min(MOST_COMPONENTS, *(max(1, len(learn) - classes) for learn, _ in cut))
+    classes, components = whole.means.shape
     distances = np.zeros(len(labels))
-    for learn, judge in cut:
-        others = Statistics.fit(features[learn], labels[learn], classes, seed, components)
-        distances[judge] = others.distance(features[judge])
-    return Statistics.fit(features, labels, classes, seed, components), distances
+    for learn, judge in folds(labels, groups, 5, seed):
+        others = Statistics.fit(features[learn], labels[learn], classes, seed)
+        scale = np.sqrt(components / others.means.shape[1])
+        distances[judge] = scale * others.distance(features[judge])
+    return distances
 
 
 def out_of_fold_calls(

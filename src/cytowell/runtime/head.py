@@ -85,19 +85,18 @@ class Statistics:
         labels: IntArray,
         classes: int,
         seed: int = 0,
-        components: int = MOST_COMPONENTS,
     ) -> Statistics:
         """Fit to the training part's features (N, D) and class indices (N,).
 
         Every map counts, those that the head does not use too, and each feature by its deviation:
         early ones tell another kind of picture at once, and late ones keep a change of light or of
-        compression from looking like one. At most so many principal components are kept.
+        compression from looking like one.
         """
         X = np.asarray(features, dtype=np.float64)
         centre = X.mean(axis=0)
         deviation = X.std(axis=0)
         scale = np.maximum(deviation, LEAST_DEVIATION * max(float(np.median(deviation)), 1e-6))
-        most = min(components, max(1, len(X) - classes), X.shape[1])
+        most = min(MOST_COMPONENTS, max(1, len(X) - classes), X.shape[1])
         # With many images the number of features bounds the work, with few the number of images.
         solver = "covariance_eigh" if len(X) > X.shape[1] else "full"
         found = PCA(most, svd_solver=solver).fit((X - centre) / scale)
