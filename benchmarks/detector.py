@@ -21,7 +21,7 @@ import cytowell
 from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import open_upright, worker_count
 from cytowell.images.boxes import letterbox
-from cytowell.runs.detecting import train_detector
+from cytowell.runs.detector import train_detector
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import load_detector
 from cytowell.training.detection_recipe import preset

@@ -15,7 +15,16 @@ import tifffile
 from PIL import Image, ImageCms
 
 from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder, RecipeError
-from cytowell.images import Preprocessing, load, load_many, npz_member, open_upright, prepare
+from cytowell.images import (
+    Preprocessing,
+    cut_out,
+    load,
+    load_many,
+    npz_member,
+    open_upright,
+    prepare,
+)
+from cytowell.images.overlay import Album, draw
 from cytowell.types import Box, Sample
 
 Array = npt.NDArray[Any]
@@ -441,3 +450,19 @@ def test_arrays_of_objects_and_broken_archives_are_refused(tmp_path: Path) -> No
     for name in ("pickled.npz", "spoilt.npz", "missing.npz"):
         with pytest.raises(ImageError, match=name):
             npz_member(str(tmp_path / name), "train_images")
+
+
+def test_what_is_saved_of_a_photograph_is_pixels_and_nothing_else(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[270] = "PATIENT"
+    file = tmp_path / "a.jpg"
+    Image.new("RGB", (60, 40), "gray").save(
+        file, comment=b"PATIENT", exif=exif, icc_profile=b"PATIENT"
+    )
+    assert b"PATIENT" in file.read_bytes()
+    photograph = open_upright(str(file))
+    assert photograph.info == {}
+    Album(tmp_path / "drawn", "seen").save(draw(photograph, []), str(file))
+    cut_out(photograph, Preprocessing(), Box(0, 0, 20, 20)).save(tmp_path / "cut.png")
+    for saved in (*(tmp_path / "drawn").iterdir(), tmp_path / "cut.png"):
+        assert b"PATIENT" not in saved.read_bytes()

@@ -212,6 +212,7 @@ def test_rules_agree_on_symmetric_plates(half: list[int]) -> None:
         ([5, 1], 6, [-1, -2], "positive", "--counts positive"),
         ([5, float("nan")], 6, [-1, -2], "infected", "no number"),
         ([0, 0], 0, [-1, -2], "infected", "no wells"),
+        ([1e30, 5], 1e30, [-1, -2], "infected", "wells cannot be"),
         ([1, 2], [8, 8, 8], [-1, -2], "infected", "3 numbers of wells"),
     ],
 )

@@ -90,7 +90,7 @@ def train(
         settings = registry.part("cytowell.training.detection_recipe:preset")(preset)
         number = 7
         if recipe:
-            read = registry.part("cytowell.runs.detecting:read_recipe")
+            read = registry.part("cytowell.runs.detector:read_recipe")
             settings, number = read(Path(recipe), settings)
         given = {k: v for k, v in (("network", network), ("weights", weights)) if v}
         settings = dataclasses.replace(settings, **given)
@@ -98,7 +98,7 @@ def train(
         for note in dataset.notes:
             speaker.said(note)
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
-        run = registry.part("cytowell.runs.detecting:train_detector")(
+        run = registry.part("cytowell.runs.detector:train_detector")(
             dataset, out, settings, number if seed is None else seed, resume, new_split, voice
         )
     show(run.metrics)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from cytowell.evaluation.figures import BLUE, GREEN, GREY, ORANGE, draw_svg
+from cytowell.evaluation.pages import environment
 from cytowell.storage import write_text
 
 HEADS = {
@@ -32,25 +32,22 @@ HEADS = {
 
 def write_page(path: Path, told: Any) -> None:
     """Write ``report.html`` of a comparison (`runs.table.Told`), whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("cytowell", "evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("comparison.html.j2").render(
-        told=told,
-        heads=HEADS,
-        rows=[_shown(row) for row in told.table.to_dict("records")],
-        pairs=[_pair(row) for row in told.pairs.to_dict("records")],
-        spread=[_spread(row) for row in told.spread.to_dict("records")],
-        accuracies=accuracy_plot(told.table),
-        ranks=rank_plot(told.ranks, told.cliques),
-        divisions=spread_plot(told.cells) if told.spread["cells"].max() > 1 else "",
-        curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
-        origin=told.dataset.origin,
-        images=len(told.dataset),
+    page = (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            told=told,
+            heads=HEADS,
+            rows=[_shown(row) for row in told.table.to_dict("records")],
+            pairs=[_pair(row) for row in told.pairs.to_dict("records")],
+            spread=[_spread(row) for row in told.spread.to_dict("records")],
+            accuracies=accuracy_plot(told.table),
+            ranks=rank_plot(told.ranks, told.cliques),
+            divisions=spread_plot(told.cells) if told.spread["cells"].max() > 1 else "",
+            curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
+            origin=told.dataset.origin,
+            images=len(told.dataset),
+        )
     )
     write_text(path, page)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
 from cytowell.evaluation.figures import BLUE, GREEN, ORANGE, confusion_matrix, draw_svg
+from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.storage import write_text
 
@@ -34,27 +32,26 @@ def write_page(
     pictures
         File name, what is wrong on it, and the drawn photograph.
     """
-    environment = Environment(
-        loader=PackageLoader("cytowell", "evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metrics = told["metrics"]
     present = [row for row in metrics["per_class"] if row["ap50"] is not None]
     counts = metrics["confusion"]
-    page = environment.get_template("detection.html.j2").render(
-        told=told,
-        metrics=metrics,
-        origin=told["origin"],
-        rows=[_shown(row) for row in present],
-        map50=percent_range(metrics["map50"]),
-        map50_95=percent_range(metrics["map50_95"]),
-        recall_plot=_precision_plot(present),
-        confusion=confusion_matrix([*told["classes"], "nothing"], counts, "objects"),
-        learning=_learning_plot(told["curve"]),
-        pictures=[(name, wrong, _uri(picture)) for name, wrong, picture in pictures],
+    page = (
+        environment()
+        .get_template("detection.html.j2")
+        .render(
+            told=told,
+            metrics=metrics,
+            origin=told["origin"],
+            rows=[_shown(row) for row in present],
+            map50=percent_range(metrics["map50"]),
+            map50_95=percent_range(metrics["map50_95"]),
+            recall_plot=_precision_plot(present),
+            confusion=confusion_matrix([*told["classes"], "nothing"], counts, "objects"),
+            learning=_learning_plot(told["curve"]),
+            pictures=[
+                (name, wrong, jpeg_uri(picture, PICTURE)) for name, wrong, picture in pictures
+            ],
+        )
     )
     write_text(path, page)
 
@@ -117,11 +114,3 @@ def _learning_plot(curve: Sequence[Mapping[str, Any]]) -> str:
         return figure
 
     return draw_svg(draw)
-
-
-def _uri(picture: Image.Image) -> str:
-    small = picture.copy()
-    small.thumbnail((PICTURE, PICTURE))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

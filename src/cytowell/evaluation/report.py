@@ -5,8 +5,6 @@ The verdict in plain words comes first and the table of every image last.
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from cytowell.errors import CytowellError
 from cytowell.evaluation import figures
+from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.evaluation.verdict import CAUTION, number_range, percent, percent_range, verdict
 from cytowell.images import open_upright
 from cytowell.storage import write_text
@@ -135,21 +132,14 @@ def write_report(path: Path | str, story: Story) -> None:
     StorageError
         If it cannot be written.
     """
-    loader = PackageLoader("cytowell", "evaluation")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment()
     # Digits that the number of images can carry.
     digits = 2 if story.metrics["n"] >= 1000 else 1
-    environment.filters["share"] = lambda entry: percent_range(entry, digits)
-    environment.filters["number"] = lambda entry: number_range(entry)
-    environment.filters["rough"] = lambda entry: percent_range(entry)
-    environment.filters["sure"] = lambda value: percent(value)
-    page = environment.get_template("report.html.j2").render(**_context(story))
+    templates.filters["share"] = lambda entry: percent_range(entry, digits)
+    templates.filters["number"] = lambda entry: number_range(entry)
+    templates.filters["rough"] = lambda entry: percent_range(entry)
+    templates.filters["sure"] = lambda value: percent(value)
+    page = templates.get_template("report.html.j2").render(**_context(story))
     write_text(path, page)
 
 
@@ -178,11 +168,7 @@ def thumbnail(sample: Sample, side: int = 96) -> str:
         if right <= left or bottom <= top:
             return ""
         image = image.crop((left, top, right, bottom))
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    # A new image of the pixels: Pillow would copy a comment or colour profile along.
-    Image.fromarray(np.asarray(image.convert("RGB"))).save(stream, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return jpeg_uri(image, side)
 
 
 def _context(story: Story) -> dict[str, Any]:

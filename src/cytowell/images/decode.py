@@ -31,14 +31,20 @@ def open_upright(
     Returns
     -------
     PIL.Image.Image
-        Mode RGB, EXIF rotation applied, transparency laid on white.
+        Mode RGB, EXIF rotation applied, transparency laid on white; pixels and nothing else, so
+        that no name, place or comment travels on into what is saved of it.
 
     Raises
     ------
     ImageError
         If it is missing, truncated, too large, or of a format that is not read.
     """
-    record = record or Preprocessing()
+    image = _opened(source, record or Preprocessing(), name)
+    image.info = {}
+    return image
+
+
+def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> Image.Image:
     shown = name or ("image" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and NPZ_MARK in str(source):
         return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown))

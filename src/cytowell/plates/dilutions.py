@@ -20,6 +20,9 @@ _RATIO = re.compile(r"^\s*1\s*[:/]\s*(\d+(?:\.\d+)?)\s*$")
 FARTHEST = 100.0
 """log10 of the largest dilution factor that anybody makes, and more."""
 
+MOST_WELLS = 1_000_000
+"""Wells of one dilution, at most: a typing error beyond."""
+
 SAME_STEP = 1e-3
 """Difference of two steps, in log10, that is rounding."""
 
@@ -187,6 +190,8 @@ def _refuse(x: FloatArray, k: FloatArray, n: FloatArray) -> None:
         if (values != np.round(values)).any() or (values < 0).any():
             odd = values[(values != np.round(values)) | (values < 0)][0]
             raise TitreError(f"A {name} of {odd:g} cannot be.", "Wells are counted: 0, 1, 2 ...")
+    if (n > MOST_WELLS).any():
+        raise TitreError(f"{n.max():g} wells cannot be.", "Check --replicates.")
     if (n < 1).any():
         raise TitreError("A dilution has no wells.", "Leave it out.")
     if (k > n).any():

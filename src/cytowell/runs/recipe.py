@@ -174,10 +174,7 @@ def read(path: Path) -> Recipe:
     RecipeError
         Naming the field that does not exist or cannot hold.
     """
-    try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read as a recipe ({error}).") from error
+    record = read_toml(path)
     learner = record.pop("learner", None) or default_learner()[0]
     table = record.pop(learner, {})
     known = [f.name for f in dataclasses.fields(Recipe)]
@@ -193,6 +190,20 @@ def read(path: Path) -> Recipe:
         return dataclasses.replace(base, **record, settings=settings)
     except TypeError as error:
         raise RecipeError(f"{path}: {error}.") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a recipe file as it stands.
+
+    Raises
+    ------
+    RecipeError
+        If it is none.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe ({error}).") from error
 
 
 def filled(settings: Any, table: dict[str, Any], learner: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean, names
-from cytowell.training.recipe import Augmentation
+from cytowell.training.recipe import Augmentation, named, require_ranges
 
 _RANGES = {
     "batch": (2, 256),
@@ -106,11 +106,7 @@ class Detection:
                 f"accelerator = {self.accelerator!r} is not known.",
                 f"Use {', '.join(ACCELERATORS)}.",
             )
-        for name, (low, high) in _RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise RecipeError(
-                    f"{name} = {getattr(self, name)} cannot hold.", f"Use {low:g} to {high:g}."
-                )
+        require_ranges(self, _RANGES)
 
     @property
     def side(self) -> int:
@@ -124,7 +120,7 @@ class Detection:
 
 
 PRESETS = {
-    # A quarter of an hour, half an hour and an hour on two cores.
+    # BCCD's 205 photographs took `standard` 22 and `best` 42 minutes on two busy cores.
     "quick": Detection(phases=((320, 500), (416, 250)), evaluations=6),
     "standard": Detection(),
     "best": Detection(phases=((320, 1200), (416, 1600)), evaluations=14),
@@ -139,6 +135,4 @@ def preset(name: str) -> Detection:
     UnknownName
         With the nearest name.
     """
-    if name not in PRESETS:
-        raise UnknownName(f"There is no preset {name!r}.", did_you_mean(name, [*PRESETS]))
-    return PRESETS[name]
+    return named(name, PRESETS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,20 @@ class Augmentation:
     saturation: float = 0.2
     stain: float = 0.1
     erase: float = 0.25
+
+
+def require_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a setting that lies outside of its range.
+
+    Raises
+    ------
+    RecipeError
+        Naming it, and the range.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise RecipeError(f"{name} = {value} cannot hold.", f"Use {low:g} to {high:g}.")
 
 
 _RANGES = {
@@ -203,11 +221,7 @@ class Finetune:
             raise RecipeError(f"crop = {self.crop!r} is not known.", "Use auto or 0.1 to 1.0.")
         if self.views not in (1, 2, 4):
             raise RecipeError(f"views = {self.views} is not known.", "Use 1, 2 or 4.")
-        for name, (low, high) in _RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise RecipeError(
-                    f"{name} = {getattr(self, name)} cannot hold.", f"Use {low:g} to {high:g}."
-                )
+        require_ranges(self, _RANGES)
 
     def for_images(self, count: int) -> Finetune:
         """Give the settings with the phases that so many images are learnt in."""
@@ -250,6 +264,11 @@ def preset(name: str) -> Finetune:
     UnknownName
         With the nearest name.
     """
-    if name not in PRESETS:
-        raise UnknownName(f"There is no preset {name!r}.", did_you_mean(name, [*PRESETS]))
-    return PRESETS[name]
+    return named(name, PRESETS)
+
+
+def named(name: str, presets: Mapping[str, T]) -> T:
+    """Give the preset of this name, or `UnknownName` with the nearest."""
+    if name not in presets:
+        raise UnknownName(f"There is no preset {name!r}.", did_you_mean(name, [*presets]))
+    return presets[name]

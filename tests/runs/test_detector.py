@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from cytowell.checks import check_all
 from cytowell.errors import EmptyDataset, RecipeError, RunError, TooFewImages, UnknownName
-from cytowell.runs.detecting import DetectorRun, divide_photographs, read_recipe, train_detector
+from cytowell.runs.detector import DetectorRun, divide_photographs, read_recipe, train_detector
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import load_detector
 from cytowell.training.detection_recipe import Detection, preset
