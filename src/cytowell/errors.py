@@ -22,6 +22,7 @@ CytowellError
 ├── RunError              a run folder that is taken, or belongs to other data
 ├── RecipeError           a recipe with a field that does not exist or cannot hold
 ├── TitreError            counts or dilutions from which no titre can be had
+│   └── LayoutError       a plate layout that cannot be, or does not fit the plate
 ├── FetchError            a download that failed or is not what was asked for
 ├── Blocked               the checks found something that must be mended first
 └── StorageError          the disk is full or may not be written
@@ -132,6 +133,10 @@ class RunError(CytowellError):
 
 class TitreError(CytowellError):
     """Counts or dilutions from which no titre can be had."""
+
+
+class LayoutError(TitreError):
+    """A plate layout that cannot be, or does not fit the plate."""
 
 
 class FetchError(CytowellError):

@@ -11,6 +11,7 @@ A laboratory adds its own in its package's metadata::
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from importlib.metadata import entry_points
 from typing import Any
@@ -83,6 +84,7 @@ TABLE: dict[str, dict[str, str]] = {
         "logit": "cytowell.plates.titre:logit",
         "cloglog": "cytowell.plates.titre:cloglog",
         "single-hit": "cytowell.plates.titre:single_hit",
+        "bayesian-logit": "cytowell.plates.slope:bayesian_logit",
     },
     "bundles": {
         "blood": "cytowell.weights:blood",
@@ -113,9 +115,15 @@ EXTRAS = {
 def names(kind: str) -> dict[str, str]:
     """Give every part of a kind, a laboratory's own included: name to ``module:attribute``."""
     found = dict(TABLE[kind])
-    for entry in entry_points(group=f"cytowell.{kind}"):
-        found.setdefault(entry.name, entry.value)
+    for name, value in _outside(kind):
+        found.setdefault(name, value)
     return found
+
+
+@functools.cache
+def _outside(kind: str) -> tuple[tuple[str, str], ...]:
+    """Give what other installed packages add; looked up once, it reads every package's record."""
+    return tuple((entry.name, entry.value) for entry in entry_points(group=f"cytowell.{kind}"))
 
 
 def did_you_mean(wanted: str, known: list[str]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cytowell.plates.layout_files import read_layout
 
 Runner = Callable[..., Any]
 
@@ -84,3 +87,51 @@ def test_bad_input_is_two_lines(cli: Runner, change: tuple[str, ...], said: str)
     assert said in found.err
     assert "Traceback" not in found.err
     assert found.out == ""
+
+
+def wells(folder: Path) -> Path:
+    """A plate by FAVN: every serum protected in its first two dilutions and half of the third."""
+    layout = read_layout("favn")
+    rows = ["plate,well,label,p_glow,p_dark"]
+    for s in layout.specimens:
+        for i, well in enumerate(s.wells):
+            dose = s.dilutions[i] if s.dilutions else 0.0
+            glow = {
+                "cell-control": False,
+                "naive": True,
+                "back-titration": dose < 1.5 or well in ("A4", "B4"),
+            }.get(s.role, dose > 1.5 or (dose > 1.2 and well[0] in "AE"))
+            rows.append(f"p,{well},{'glow' if glow else 'dark'},{float(glow)},{float(not glow)}")
+    path = folder / "calls.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_a_table_of_calls_by_its_layout(cli: Runner, tmp_path: Path) -> None:
+    table = wells(tmp_path)
+    said = cli("titre", table, "--layout", "favn", "--positive", "glow", "--out", tmp_path / "o")
+    assert said.status == 0
+    assert "Wells called glow were counted as infected." in said.out
+    assert "0.50 IU/mL" in said.out
+    assert (tmp_path / "o" / "report.html").is_file()
+    told = json.loads(cli("titre", table, "--layout", "favn", "--positive", "glow", "--json").out)
+    assert told["runs"][0]["valid"]
+
+
+def test_what_is_wrong_with_a_table_is_said(cli: Runner, tmp_path: Path) -> None:
+    table = wells(tmp_path)
+    for arguments, words in (
+        ((table,), "Give --layout"),
+        ((table, "--layout", "favn"), "Nobody said which call"),
+        ((table, "--layout", "favn", "--positive", "glow", "--counts", "protected"), "the layout"),
+        ((table, "--layout", "favn", "--bundle", "blood"), "no positive class"),
+        ((table, "--layout", "favn", "--positives", "1,2"), "both given"),
+        (("--layout", "favn"), "Name the table"),
+        ((tmp_path / "no.csv", "--layout", "favn"), "no.csv"),
+        ((table, "--layout", tmp_path / "no.toml"), "no.toml"),
+        ((table, "--layout", "favn", "--positive", "glow", "--history", tmp_path / "no"), "no"),
+    ):
+        said = cli("titre", *arguments)
+        assert said.status != 0
+        assert words in said.err
+        assert "Traceback" not in said.err

@@ -11,7 +11,8 @@ from cytowell.errors import UnknownName
 
 NAME = "list"
 KINDS = (
-    "sources", "writers", "checks", "learners", "backbones", "detectors", "titre-rules", "bundles",
+    "sources", "writers", "checks", "learners", "backbones", "detectors", "titre-rules",
+    "layouts", "bundles",
 )  # fmt: skip
 
 
@@ -23,5 +24,9 @@ def command(
         raise UnknownName(
             f"There is nothing called {kind!r}.", registry.did_you_mean(kind, [*KINDS])
         )
+    if kind == "layouts":
+        for file in registry.part("cytowell.plates.layout_files:ready_files")():
+            print(f"{file.stem:24} {file}")
+        return
     for name, reference in sorted(registry.names(kind).items()):
         print(f"{name:24} {reference}")

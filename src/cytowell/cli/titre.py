@@ -1,21 +1,72 @@
-"""cytowell titre: from counted wells to an end point, by a named rule."""
+"""cytowell titre: from counted wells, or a table of them, to what the laboratory reports."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cytowell import registry
-from cytowell.cli.options import JsonOption
+from cytowell.cli.options import JsonOption, QuietOption
+from cytowell.cli.voice import speaking
 from cytowell.errors import TitreError
 
 NAME = "titre"
 
 
 def command(
+    calls: Annotated[
+        str,
+        typer.Argument(
+            metavar="[CALLS]",
+            help="Table of wells or of counted dilutions; or none, for a quick sum by flags.",
+            show_default=False,
+        ),
+    ] = "",
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="With CALLS: a .toml or .csv file, or favn, rffit ...", show_default=False
+        ),
+    ] = "",
+    out: Annotated[
+        str,
+        typer.Option(
+            help="With CALLS: folder for results.csv, results.json and report.html.",
+            show_default=False,
+        ),
+    ] = "",
+    positive: Annotated[
+        str,
+        typer.Option(help="With CALLS: the class that is a positive well.", show_default=False),
+    ] = "",
+    bundle: Annotated[
+        str,
+        typer.Option(
+            help="With CALLS: the bundle that called; knows its positive class.", show_default=False
+        ),
+    ] = "",
+    history: Annotated[
+        str,
+        typer.Option(
+            help="With CALLS: folder of past results, for the control chart.", show_default=False
+        ),
+    ] = "",
+    reference_iu: Annotated[
+        float | None,
+        typer.Option(
+            help="IU/mL of the reference serum as it was diluted; else the layout's.",
+            show_default=False,
+        ),
+    ] = None,
+    rounding: Annotated[
+        str,
+        typer.Option(
+            help="exact, two-decimals or steps-0.12; else the layout's.", show_default=False
+        ),
+    ] = "",
     positives: Annotated[
         str, typer.Option(help="Counted wells at each dilution, with commas.", show_default=False)
     ] = "",
@@ -48,13 +99,104 @@ def command(
     volume: Annotated[
         float | None, typer.Option(help="Millilitres in each well.", show_default=False)
     ] = None,
-    rule: Annotated[str, typer.Option(help="cytowell list titre-rules.")] = "spearman-karber",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="cytowell list titre-rules; spearman-karber, or the layout's, without.",
+            show_default=False,
+        ),
+    ] = "",
     denominator: Annotated[
-        str, typer.Option(help="Of Spearman-Karber's variance: n-1 or n.")
-    ] = "n-1",
+        str,
+        typer.Option(help="Of Spearman-Karber's variance: n-1, or n.", show_default=False),
+    ] = "",
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Give the dilution at which half of the wells are affected, with its 95 % interval."""
+    """Give titres with their 95 % intervals: of a table by its plate layout, or of one series."""
+    if not calls:
+        if layout or out:
+            raise TitreError("--layout and --out are of a table.", "Name the table before them.")
+        wells = _series(positives, counts, replicates, log10_dilutions, dilutions, titrates)
+        _quick_sum(wells, counts, rule or "spearman-karber", denominator or "n-1", volume, json_)
+        return
+    if positives or replicates or log10_dilutions or dilutions or titrates:
+        raise TitreError(
+            f"{calls} and counts are both given.",
+            "Give a table with --layout, or --positives and the other flags.",
+        )
+    if not layout:
+        raise TitreError(
+            "What stands in which well is not said.",
+            "Give --layout, a file or a name: cytowell list layouts.",
+        )
+    titres = registry.part("cytowell.plates.layout_files:read_layout")
+    chosen = registry.part("cytowell.runs.titres:settings")(
+        titres(layout),
+        {
+            "reference_iu": reference_iu, "rounding": rounding, "rule": rule,
+            "denominator": denominator, "volume": volume,
+        },
+    )  # fmt: skip
+    registry.part("cytowell.plates.counting:require_counts")(chosen, counts)
+    past = registry.part("cytowell.runs.titres:past")(history) if history else []
+    with speaking(quiet or json_) as speaker:
+        done = registry.part("cytowell.runs.titres:read_titration")(
+            calls,
+            chosen,
+            _positive_class(positive, bundle),
+            [value for _, value in past],
+            lambda n, of: speaker.ticked(n, of, "titres"),
+        )
+        for remark in chosen.remarks():
+            speaker.said(f"layout: {remark}")
+        if out:
+            registry.part("cytowell.runs.titres:write_results")(out, done, past)
+            speaker.said(f"Report: {out}/report.html")
+    if json_:
+        print(json.dumps(done.to_json(), indent=1))
+    else:
+        _show(done)
+
+
+def _positive_class(positive: str, bundle: str) -> str:
+    """Give the class that is a positive well; a bundle without one is refused."""
+    if positive or not bundle:
+        return positive
+    loaded = registry.part("cytowell.runtime.bundle:load")(bundle)
+    if not loaded.facts.positive:
+        raise TitreError(
+            f"{bundle} has no positive class ({', '.join(loaded.classes)}).",
+            "Give --positive NAME, or train it with --positive.",
+        )
+    return str(loaded.facts.positive)
+
+
+def _show(done: Any) -> None:
+    """Print what is reported, run by run."""
+    print(done.sentence)
+    for run in done.runs:
+        print(f"plate {' and '.join(run.plates)}: {'valid' if run.valid else 'INVALID'}")
+        for reason in run.reasons:
+            print(f"  {reason}")
+        for titre in run.titres:
+            value = f"{titre.reported} {titre.unit if titre.value is not None else ''}".strip()
+            span = ""
+            if titre.value_low is not None and titre.value_high is not None:
+                span = f"{titre.value_low:.3g} to {titre.value_high:.3g}"
+            said = "  ".join(x for x in (titre.verdict, ", ".join(titre.flags), titre.error) if x)
+            print(f"  {titre.count.name:<20} {value:<24} {span:<22} {said}".rstrip())
+
+
+def _series(
+    positives: str,
+    counts: str,
+    replicates: str,
+    log10_dilutions: str,
+    dilutions: str,
+    titrates: str,
+) -> Any:
+    """Give the series that the flags write down."""
     if not positives:
         raise TitreError(
             "There is nothing to count.", "Give --positives, --counts, --replicates, dilutions."
@@ -80,9 +222,14 @@ def command(
             f"There are {len(counted)} counts and {len(wells)} numbers of wells.",
             "Give one number of wells for all, or one for each.",
         )
-    series = registry.part("cytowell.plates.dilutions:Series").of(
+    return registry.part("cytowell.plates.dilutions:Series").of(
         counted, wells, exponents, counts, titrates
     )
+
+
+def _quick_sum(
+    series: Any, counts: str, rule: str, denominator: str, volume: float | None, json_: bool
+) -> None:
     estimate = registry.load("titre-rules", rule)
     with_denominator = rule == "spearman-karber"
     found = estimate(series, denominator) if with_denominator else estimate(series)

@@ -84,7 +84,31 @@ def read_frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def read_texts(path: Path) -> pd.DataFrame:
+    """Read a table of anything, every cell as the text that it is; "" for an empty one.
+
+    Raises
+    ------
+    BadTable
+        If it cannot be read, or has no row.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+            frame = frame.astype(object).where(frame.notna(), "").astype(str)
+        else:
+            frame = _read_text(path, every=True)
+    except BadTable:
+        raise
+    except Exception as error:
+        raise BadTable(f"{path} cannot be read as a table ({error}).") from error
+    frame.columns = [str(c).strip() for c in frame.columns]
+    if not len(frame):
+        raise BadTable(f"{path} has no row.", "Its first line names the columns.")
+    return frame
+
+
+def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             head = path.read_text(encoding=encoding).split("\n", 1)[0]
@@ -98,9 +122,9 @@ def _read_text(path: Path) -> pd.DataFrame:
             path,
             sep=separator,
             encoding=encoding,
-            dtype=dict.fromkeys(names, "str"),
+            dtype="str" if every else dict.fromkeys(names, "str"),
             keep_default_na=False,
-            na_values=[""],
+            na_values=[] if every else [""],
         )
     raise BadTable(f"{path} is not text.", "Save it as CSV in UTF-8.")
 
