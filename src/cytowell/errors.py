@@ -23,6 +23,7 @@ CytowellError
 ├── RecipeError           a recipe with a field that does not exist or cannot hold
 ├── TitreError            counts or dilutions from which no titre can be had
 │   └── LayoutError       a plate layout that cannot be, or does not fit the plate
+├── CountError            calls from which no differential count or agreement can be had
 ├── FetchError            a download that failed or is not what was asked for
 ├── Blocked               the checks found something that must be mended first
 └── StorageError          the disk is full or may not be written
@@ -137,6 +138,10 @@ class TitreError(CytowellError):
 
 class LayoutError(TitreError):
     """A plate layout that cannot be, or does not fit the plate."""
+
+
+class CountError(CytowellError):
+    """Calls from which no differential count or agreement can be had."""
 
 
 class FetchError(CytowellError):

@@ -67,8 +67,8 @@ def test_parquet_and_semicolons(tmp_path: Path) -> None:
     frame = pd.DataFrame(plate("p"))
     frame.to_parquet(tmp_path / "w.parquet")
     frame.to_csv(tmp_path / "w.csv", sep=";", index=False)
-    results = [read_titration(tmp_path / n, FAVN).frame() for n in ("w.parquet", "w.csv")]
-    pd.testing.assert_frame_equal(*results)
+    first, second = (read_titration(tmp_path / n, FAVN).frame() for n in ("w.parquet", "w.csv"))
+    pd.testing.assert_frame_equal(first, second)
 
 
 def test_runs_of_several_plates_are_told_apart_by_their_column(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import warnings
 import typer
 
 from cytowell.cli import (
+    agree,
     board,
     check,
     compare,
     convert,
+    count,
     crop,
     detect,
     evaluate,
@@ -45,8 +47,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, convert, train, evaluate, wells, crop, predict, titre, compare,
-    replay, inspect, export, list_, board,
+    samples, fetch, check, convert, train, evaluate, wells, crop, predict, titre,
+    count, agree, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

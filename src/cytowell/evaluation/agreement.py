@@ -1,0 +1,228 @@
+"""Do two readers agree: on calls (kappa), on titres (Bland-Altman)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from cytowell.errors import CountError
+from cytowell.evaluation.figures import BLUE, GREY, ORANGE, draw_svg
+from cytowell.evaluation.intervals import wilson
+from cytowell.types import FloatArray
+
+CONFIDENCE = 0.95
+FOLD = 3.0
+"""Dilution step within which two titres agree, unless another is said."""
+
+LEAST = 3
+"""Pairs below which no agreement is computed."""
+
+
+@dataclass(frozen=True)
+class CallAgreement:
+    """Two readers' calls of the same objects.
+
+    Attributes
+    ----------
+    n, classes, counts
+        Objects, and how often which call met which (C, C), first reader down.
+    agreed, agreed_low, agreed_high
+        Share of equal calls, with Wilson's interval.
+    kappa, kappa_low, kappa_high
+        Cohen 1960 (*Educ. Psychol. Meas.* 20:37), limits by its asymptotic standard error (Fleiss,
+        Cohen & Everitt 1969); None where both only ever said one and the same.
+    """
+
+    n: int
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    agreed: float
+    agreed_low: float
+    agreed_high: float
+    kappa: float | None
+    kappa_low: float | None
+    kappa_high: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the figures with their intervals."""
+        return {
+            "kind": "calls",
+            "n": self.n,
+            "classes": list(self.classes),
+            "counts": [list(row) for row in self.counts],
+            "agreed": {"value": self.agreed, "low": self.agreed_low, "high": self.agreed_high},
+            "kappa": {"value": self.kappa, "low": self.kappa_low, "high": self.kappa_high},
+        }
+
+
+@dataclass(frozen=True)
+class TitreAgreement:
+    """Two readers' titres of the same specimens, compared on log10.
+
+    Attributes
+    ----------
+    n, censored
+        Pairs compared, and pairs left out because a titre is no number (``< x``, invalid).
+    within, within_low, within_high, fold
+        Share of pairs that differ by at most one dilution step of `fold`, with Wilson's interval.
+    bias, bias_low, bias_high
+        Mean of log10 A - log10 B and its 95 % interval.
+    lower, upper
+        Limits of agreement, bias +- 1.96 standard deviations, each (value, low, high): Bland &
+        Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999.
+    means, differences
+        log10 of the geometric mean and difference of each pair, for the picture.
+    """
+
+    n: int
+    censored: int
+    within: float
+    within_low: float
+    within_high: float
+    fold: float
+    bias: float
+    bias_low: float
+    bias_high: float
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+    means: tuple[float, ...]
+    differences: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the figures with their intervals."""
+
+        def entry(value: float, low: float, high: float) -> dict[str, float]:
+            return {"value": value, "low": low, "high": high}
+
+        return {
+            "kind": "titres",
+            "n": self.n,
+            "censored": self.censored,
+            "fold": self.fold,
+            "within_one_step": entry(self.within, self.within_low, self.within_high),
+            "bias_log10": entry(self.bias, self.bias_low, self.bias_high),
+            "lower_limit_log10": entry(*self.lower),
+            "upper_limit_log10": entry(*self.upper),
+        }
+
+
+def agree_on_calls(first: Sequence[str], second: Sequence[str]) -> CallAgreement:
+    """Compare calls of the same objects, in the same order.
+
+    Raises
+    ------
+    CountError
+        If there are too few.
+    """
+    _require(len(first))
+    classes = sorted({*first, *second})
+    index = {c: i for i, c in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(counts, ([index[c] for c in first], [index[c] for c in second]), 1)
+    same = int(np.trace(counts))
+    low, high = _wilson(same, len(first))
+    kappa: tuple[float | None, float | None, float | None] = (None, None, None)
+    if len(classes) > 1:
+        found = cohens_kappa(counts)
+        kappa = (float(found.kappa), float(found.kappa_low), float(found.kappa_upp))
+        if not all(math.isfinite(v) for v in (found.kappa, found.kappa_low, found.kappa_upp)):
+            kappa = (None, None, None)
+    return CallAgreement(
+        len(first),
+        tuple(classes),
+        tuple(tuple(int(v) for v in row) for row in counts),
+        same / len(first),
+        low,
+        high,
+        *kappa,
+    )
+
+
+def agree_on_titres(
+    first: Sequence[float | None], second: Sequence[float | None], fold: float = FOLD
+) -> TitreAgreement:
+    """Compare titres of the same specimens, in the same order; None where there is no number.
+
+    Raises
+    ------
+    CountError
+        If fewer than three pairs have numbers, or one is not above 0.
+    """
+    if not fold > 1:
+        raise CountError(f"A step of {fold:g} is none.", "It is the factor of a dilution: 3.")
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    _require(len(pairs))
+    values: FloatArray = np.array(pairs, dtype=np.float64)
+    if (values <= 0).any():
+        raise CountError("A titre of 0 has no logarithm.", 'Write "< 0.03" for one below.')
+    logs = np.log10(values)
+    d: FloatArray = logs[:, 0] - logs[:, 1]
+    n, bias, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
+    reach = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
+    of_bias = reach * deviation / math.sqrt(n)
+    of_limit = reach * deviation * math.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
+    near = int((np.abs(d) <= math.log10(fold) + 1e-9).sum())
+    low, high = _wilson(near, n)
+    ends = [bias + sign * 1.96 * deviation for sign in (-1, 1)]
+    return TitreAgreement(
+        n,
+        len(first) - n,
+        near / n,
+        low,
+        high,
+        fold,
+        bias,
+        bias - of_bias,
+        bias + of_bias,
+        (ends[0], ends[0] - of_limit, ends[0] + of_limit),
+        (ends[1], ends[1] - of_limit, ends[1] + of_limit),
+        tuple(logs.mean(axis=1).tolist()),
+        tuple(d.tolist()),
+    )
+
+
+def _require(pairs: int) -> None:
+    if pairs < LEAST:
+        raise CountError(
+            f"{pairs} pairs say nothing of agreement.",
+            f"At least {LEAST} specimens or wells have to stand in both tables.",
+        )
+
+
+def _wilson(count: int, total: int) -> tuple[float, float]:
+    found = wilson(count, total)
+    assert found is not None
+    return found
+
+
+def bland_altman(found: TitreAgreement) -> str:
+    """Draw differences over means, with bias and limits of agreement."""
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(6.4, 3.2))
+        axes = figure.subplots()
+        axes.plot(found.means, found.differences, "o", color=BLUE, ms=4, alpha=0.7)
+        for value, stroke, colour in (
+            (found.bias, "-", ORANGE),
+            (found.lower[0], "--", GREY),
+            (found.upper[0], "--", GREY),
+        ):
+            axes.axhline(value, ls=stroke, color=colour, lw=1)
+            axes.annotate(
+                f"{value:+.2f}", (1.0, value), xycoords=("axes fraction", "data"),
+                xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5,
+            )  # fmt: skip
+        for sign in (-1, 1):
+            axes.axhline(sign * math.log10(found.fold), ls=":", color="#009E73", lw=0.9)
+        axes.set_xlabel("log10 of the mean titre")
+        axes.set_ylabel("log10 A \u2212 log10 B")
+        return figure
+
+    return draw_svg(draw)

@@ -1,0 +1,75 @@
+"""Two readers: kappa against published figures, Bland-Altman by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cytowell.errors import CountError
+from cytowell.evaluation.agreement import agree_on_calls, agree_on_titres, bland_altman
+
+
+def test_kappa_by_hand() -> None:
+    """Of 50: both yes 20, both no 15; observed 0.70, expected 0.50, kappa 0.40."""
+    a = ["y"] * 25 + ["n"] * 25
+    b = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    found = agree_on_calls(a, b)
+    assert found.n == 50
+    assert found.agreed == pytest.approx(0.70)
+    assert found.kappa == pytest.approx(0.40)
+    assert found.kappa_low is not None
+    assert found.kappa_high is not None
+    assert found.kappa_low < 0.40 < found.kappa_high
+    assert found.counts == ((15, 10), (5, 20))
+
+
+def test_kappa_of_one_and_the_same_call() -> None:
+    found = agree_on_calls(["y"] * 5, ["y"] * 5)
+    assert found.agreed == 1
+    assert found.kappa is None
+
+
+def test_bland_altman_by_hand() -> None:
+    a, b = [1.0, 2.0, 4.0, 8.0], [0.5, 2.0, 2.0, 8.0]
+    d = np.log10(a) - np.log10(b)
+    found = agree_on_titres(a, b)
+    assert found.bias == pytest.approx(d.mean())
+    assert found.upper[0] == pytest.approx(d.mean() + 1.96 * d.std(ddof=1))
+    assert found.within == 1
+    assert found.bias_low < found.bias < found.bias_high
+    assert bland_altman(found).startswith("data:image/svg+xml")
+
+
+def test_one_step_is_one_step() -> None:
+    a, b = [3.0, 9.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]
+    assert agree_on_titres(a, b).within == 0.75
+    assert agree_on_titres(a, b, fold=10).within == 1
+
+
+def test_censored_titres_are_left_out_and_counted() -> None:
+    found = agree_on_titres([1.0, None, 2.0, 3.0], [1.0, 1.0, 2.0, 3.0])
+    assert (found.n, found.censored) == (3, 1)
+
+
+def test_limits_cover_the_pairs_to_come() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0.1, 0.2, 4000)
+    found = agree_on_titres((10**noise).tolist(), [1.0] * 4000)
+    assert found.bias == pytest.approx(0.1, abs=0.02)
+    assert found.upper[0] == pytest.approx(0.1 + 1.96 * 0.2, abs=0.02)
+    inside = (noise > found.lower[0]) & (noise < found.upper[0])
+    assert inside.mean() == pytest.approx(0.95, abs=0.01)
+    assert math.isfinite(found.upper[1])
+
+
+def test_what_cannot_be_compared() -> None:
+    with pytest.raises(CountError, match="pairs say nothing"):
+        agree_on_titres([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(CountError, match="no logarithm"):
+        agree_on_titres([1.0, 0.0, 2.0], [1.0, 1.0, 2.0])
+    with pytest.raises(CountError, match="step"):
+        agree_on_titres([1.0, 1.0, 2.0], [1.0, 1.0, 2.0], fold=1)
+    with pytest.raises(CountError, match="pairs say nothing"):
+        agree_on_calls([], [])

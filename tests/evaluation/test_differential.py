@@ -1,0 +1,146 @@
+"""Differential counts: shares of white cells, intervals, corrections."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cytowell.errors import CountError
+from cytowell.evaluation.differential import Differential, differential, exact, kind_of
+
+CLASSES = ("neutrophil", "lymphocyte", "ig", "erythroblast", "platelet")
+
+
+def count(cells: dict[str, int], **more: Any) -> Differential:
+    calls = [c for c, n in cells.items() for _ in range(n)]
+    return differential("s", calls, [True] * len(calls), CLASSES, **more)
+
+
+def line(found: Differential, name: str) -> Any:
+    return next(x for x in found.lines if x.name == name)
+
+
+def test_white_cells_are_the_denominator() -> None:
+    found = count({"neutrophil": 60, "lymphocyte": 37, "ig": 3, "erythroblast": 8, "platelet": 50})
+    assert found.white == 100
+    assert line(found, "neutrophil").share == 60
+    assert line(found, "erythroblast").share == 8, "per 100 white cells, not of all"
+    assert line(found, "platelet").share is None
+    assert line(found, "platelet").count == 50
+    assert found.immature == 3
+    assert "for review" in line(found, "ig").review
+    assert sum(x.share or 0 for x in found.lines if x.kind == "white") == pytest.approx(100)
+
+
+def test_undecided_cells_are_in_no_share() -> None:
+    calls = ["neutrophil"] * 150 + ["lymphocyte"] * 50 + ["ig"] * 20 + [""] * 3
+    sure = [True] * 200 + [False] * 20 + [False] * 3
+    found = differential("s", calls, sure, CLASSES)
+    assert found.white == 200
+    assert found.undecided == 20
+    assert found.unread == 3
+    assert line(found, "ig").count == 0
+    assert line(found, "neutrophil").share == 75
+    said = " ".join(found.notes)
+    assert "20 of 223 cells were not decided on" in said
+    assert "Not corrected" in said
+    assert "fewer than" not in said
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"), [(40, "fewer than 100"), (150, "fewer than 200"), (0, "no differential")]
+)
+def test_few_cells_are_said_to_be_few(cells: int, said: str) -> None:
+    assert said in " ".join(count({"neutrophil": cells, "platelet": 5}).notes)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "low", "high"),
+    [(100, 0, 0, 4), (100, 1, 0, 6), (100, 5, 1, 12), (100, 10, 4, 18), (100, 20, 12, 30),
+     (100, 50, 39, 61), (200, 10, 2, 10), (500, 25, 3, 8)],
+)  # fmt: skip
+def test_ruemkes_table(n: int, k: int, low: int, high: int) -> None:
+    """Rounded outwards to whole percents; 9.003 of n = 200 is printed as 10."""
+    under, over = exact(k, n)
+    assert (math.floor(100 * under), math.ceil(100 * over)) == (low, high)
+
+
+@pytest.mark.parametrize("method", ["goodman", "sison-glaz"])
+def test_intervals_hold_all_classes_at_once(method: str) -> None:
+    """Coverage of all white classes together is at least what is stated, about."""
+    rng = np.random.default_rng(3)
+    truth = np.array([0.6, 0.3, 0.1])
+    held = 0
+    for _ in range(300):
+        k = rng.multinomial(200, truth)
+        found = count(dict(zip(CLASSES[:3], k.tolist(), strict=True)), interval=method)
+        limits = [(line(found, c).low, line(found, c).high) for c in CLASSES[:3]]
+        held += all(a <= 100 * p <= b for (a, b), p in zip(limits, truth, strict=True))
+    assert held / 300 > 0.91
+
+
+def test_a_wrong_classifier_is_corrected() -> None:
+    """A tenth of neutrophils called immature: the correction takes them back."""
+    confusion = np.diag([900, 1000, 1000, 1000, 1000])
+    confusion[0, 2] = 100
+    found = count({"neutrophil": 540, "lymphocyte": 300, "ig": 160}, confusion=confusion)
+    assert line(found, "ig").share == 16
+    assert line(found, "ig").corrected == pytest.approx(10, abs=0.3)
+    assert line(found, "neutrophil").corrected == pytest.approx(60, abs=0.3)
+    for name in ("ig", "neutrophil"):
+        x = line(found, name)
+        assert x.corrected_low < x.corrected < x.corrected_high
+    assert "Corrected by the confusion matrix" in " ".join(found.notes)
+
+
+def test_the_correction_covers_with_its_own_uncertainty() -> None:
+    rng = np.random.default_rng(5)
+    truth = np.array([0.55, 0.3, 0.1, 0.05])
+    matrix = np.array([[0.9, 0.0, 0.1, 0.0], [0.0, 0.98, 0.02, 0.0], [0.2, 0.05, 0.75, 0.0],
+                       [0.0, 0.02, 0.0, 0.98]])  # fmt: skip
+    classes = CLASSES[:4]
+    white = truth[:3] / truth[:3].sum()
+    held = []
+    for _ in range(60):
+        confusion = np.stack([rng.multinomial(150, row) for row in matrix])
+        k = rng.multinomial(400, truth @ matrix)
+        calls = np.repeat(classes, k).tolist()
+        found = differential("s", calls, [True] * 400, classes, confusion=confusion)
+        for c, p in zip(classes[:3], white, strict=True):
+            x = line(found, c)
+            held.append(x.corrected_low <= 100 * p <= x.corrected_high)
+    assert np.mean(held) > 0.88
+
+
+def test_a_class_that_was_not_met_may_still_be_there() -> None:
+    confusion = np.diag([1000] * 5)
+    found = count({"neutrophil": 100}, confusion=confusion)
+    assert line(found, "lymphocyte").corrected_high > 0.5
+
+
+def test_reference_ranges_ask_for_review() -> None:
+    ranges = {"neutrophil": (40.0, 75.0), "lymphocyte": (20.0, 45.0)}
+    found = count({"neutrophil": 90, "lymphocyte": 10}, ranges=ranges)
+    assert line(found, "neutrophil").review == "for review: outside of 40 to 75"
+    assert not any("diagnos" in x.review for x in found.lines)
+    with pytest.raises(CountError, match="no class"):
+        count({"neutrophil": 1}, ranges={"basophil": (0, 1)})
+
+
+def test_what_a_class_is() -> None:
+    assert kind_of("NRBC", {}) == "erythroblast"
+    assert kind_of("Platelets", {}) == "platelet"
+    assert kind_of("RBC", {}) == "red cell"
+    assert kind_of("eosinophil", {}) == "white"
+    assert kind_of("smudge cell", {}) == "other"
+    assert kind_of("PLT", {"PLT": "platelet"}) == "platelet"
+
+
+def test_what_cannot_be_counted() -> None:
+    with pytest.raises(CountError, match="'basophil' is no class"):
+        differential("s", ["basophil"], [True], CLASSES)
+    with pytest.raises(CountError, match="goodman or sison-glaz"):
+        count({"neutrophil": 3}, interval="wald")
