@@ -30,7 +30,7 @@ def all_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    for kind in ("cells", "wells", "plates"):
+    for kind in ("cells", "wells", "plates", "titres"):
         one = write_samples(tmp_path / "one", kind, per_class=1, seed=3)[kind]
         two = write_samples(tmp_path / "two", kind, per_class=1, seed=3)[kind]
         other = write_samples(tmp_path / "other", kind, per_class=1, seed=4)[kind]
@@ -49,7 +49,7 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn(
 
 
 def test_every_set_is_marked_and_every_picture_says_so(all_sets: dict[str, Path]) -> None:
-    assert set(all_sets) == {"cells", "wells", "plates"}
+    assert set(all_sets) == {"cells", "wells", "plates", "titres"}
     for folder in all_sets.values():
         text = (folder / SYNTHETIC_MARK).read_text(encoding="utf-8")
         assert text.startswith("SYNTHETIC")

@@ -24,6 +24,7 @@ from cytowell.cli import (
     fetch,
     inspect,
     list_,
+    plate,
     predict,
     replay,
     samples,
@@ -47,8 +48,8 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, convert, train, evaluate, wells, crop, predict, titre,
-    count, agree, compare, replay, inspect, export, list_, board,
+    samples, fetch, check, convert, train, evaluate, wells, crop, predict, plate,
+    titre, count, agree, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

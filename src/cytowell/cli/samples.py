@@ -15,7 +15,7 @@ NAME = "samples"
 
 def command(
     out: Annotated[str, typer.Argument(help="Folder to write to.", show_default=False)],
-    kind: Annotated[str, typer.Option(help="cells, wells, plates or all.")] = "all",
+    kind: Annotated[str, typer.Option(help="cells, wells, plates, titres or all.")] = "all",
     per_class: Annotated[int, typer.Option(help="Pictures of each class.")] = 60,
     seed: SeedOption = 7,
     quiet: QuietOption = False,

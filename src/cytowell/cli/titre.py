@@ -144,7 +144,7 @@ def command(
         done = registry.part("cytowell.runs.titres:read_titration")(
             calls,
             chosen,
-            _positive_class(positive, bundle),
+            positive_class(positive, bundle),
             [value for _, value in past],
             lambda n, of: speaker.ticked(n, of, "titres"),
         )
@@ -156,10 +156,10 @@ def command(
     if json_:
         print(json.dumps(done.to_json(), indent=1))
     else:
-        _show(done)
+        show_titres(done)
 
 
-def _positive_class(positive: str, bundle: str) -> str:
+def positive_class(positive: str, bundle: str) -> str:
     """Give the class that is a positive well; a bundle without one is refused."""
     if positive or not bundle:
         return positive
@@ -172,7 +172,7 @@ def _positive_class(positive: str, bundle: str) -> str:
     return str(loaded.facts.positive)
 
 
-def _show(done: Any) -> None:
+def show_titres(done: Any) -> None:
     """Print what is reported, run by run."""
     print(done.sentence)
     for run in done.runs:

@@ -231,22 +231,36 @@ def write_results(
     ----------
     history
         Date and log10 D50 of the reference serum in past runs, for the control chart.
+
+    Raises
+    ------
+    RunError
+        If the folder holds something else.
     """
+    write_results_of(out, lambda _: titration, history)
+    return Path(out)
+
+
+def write_results_of(
+    out: str | Path,
+    make: Callable[[Path], Titration],
+    history: Sequence[tuple[str, float]] = (),
+) -> Titration:
+    """Write the results of what `make` computes; it may leave files of its own in the folder."""
     folder = Path(out)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "results.json").is_file():
         raise RunError(f"{folder} holds something else.", "Choose another --out.")
     with replacing_folder(folder) as beside:
+        titration = make(beside)
         frame = titration.frame()
         write_with(
             beside / "results.csv", lambda f: frame.to_csv(f, index=False, lineterminator="\n")
         )
         told = titration.to_json()
         write_text(beside / "results.json", json.dumps(told, indent=1) + "\n")
-        shown = replace(titration, runs=titration.runs[:PAGED], wells=titration.wells[:PAGED])
-        write_plate_page(
-            beside / "report.html", told, [(w, titration.layout) for w in shown.wells], history
-        )
-    return folder
+        drawn = [(wells, titration.layout) for wells in titration.wells[:PAGED]]
+        write_plate_page(beside / "report.html", told, drawn, history)
+    return titration
 
 
 def settings(layout: Layout, changes: Mapping[str, Any]) -> Layout:

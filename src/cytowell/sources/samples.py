@@ -1,4 +1,4 @@
-"""Writes the embedded synthetic sets: blood-like cells, well photographs, plates.
+"""Writes the embedded synthetic sets: blood-like cells, well photographs, plates, titrations.
 
 Everything is drawn by a seeded generator, so that demo and tests need no download and no patient.
 Each set carries the file `SYNTHETIC_MARK`, and every JPEG says in its comment that it was
@@ -18,15 +18,25 @@ import numpy as np
 from PIL import Image
 
 from cytowell.errors import RecipeError, StorageError, TooFewImages, UnknownName
+from cytowell.plates.layout_files import read_layout
 from cytowell.registry import did_you_mean
-from cytowell.sources import SYNTHETIC_MARK, samples_cells, samples_plates, samples_wells
+from cytowell.sources import (
+    SYNTHETIC_MARK,
+    samples_cells,
+    samples_plates,
+    samples_titres,
+    samples_wells,
+)
 from cytowell.sources.samples_optics import Random, save
 from cytowell.storage import replacing_folder
 
 GENERATOR = 1
 """Version of the drawings: raised when the same seed gives other pictures."""
 
-SETS = ("cells", "wells", "plates")
+SETS = ("cells", "wells", "plates", "titres")
+
+PER_PLATE = 30
+"""Pictures of a class for which one titration is drawn: a plate of 96 photographs."""
 
 PER_SLIDE = 6
 """Pictures of one class that share a slide, or a plate."""
@@ -47,6 +57,7 @@ _STREAMS = {
     "layout": 5,
     "camera": 6,
     "photograph": 7,
+    "titration": 8,
 }
 
 
@@ -69,7 +80,7 @@ def write_samples(
     seed: int = 7,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Write synthetic sets to try the program on: ``out/cells``, ``out/wells``, ``out/plates``.
+    """Write synthetic sets to try the program on: ``out/cells``, ``out/wells`` and so on.
 
     Parameters
     ----------
@@ -78,10 +89,11 @@ def write_samples(
         other folder of that name is left alone.
     kind
         `cells` (five kinds of blood-like cells), `wells` (fields with and without foci),
-        `plates` (plates of 6 to 96 wells with the place of every well) or `all`.
+        `plates` (plates of 6 to 96 wells with the place of every well), `titres` (FAVN plates, a
+        photograph a well, of sera whose titre is known) or `all`.
     per_class
         Pictures of each class. Of plates a sixth as many of each format, for one photograph holds
-        many wells.
+        many wells; of titrations a thirtieth.
     seed
         The same seed gives the same bytes with the same versions of the libraries.
 
@@ -91,6 +103,8 @@ def write_samples(
         Name of each set to its folder. `samples.csv` there holds `path, label, group`: a slide's
         or plate's pictures share a group. For plates it holds one row per well, with its box;
         `wells.csv`, `labels/` and `data.yaml` give the same boxes as truth and in YOLO's format.
+        Titrations have no `samples.csv`: `wells.csv` says what each well is, `truth.csv` the titres
+        that wells were drawn from.
 
     Raises
     ------
@@ -255,8 +269,35 @@ def _write_plates(out: Path, task: _Task) -> None:
     (out / "data.yaml").write_text(yaml, encoding="utf-8", newline="\n")
 
 
+def _titrations(per_class: int) -> int:
+    return -(-per_class // PER_PLATE)
+
+
+def _write_titres(out: Path, task: _Task) -> None:
+    layout = read_layout("favn")
+    wells: list[tuple[object, ...]] = []
+    truth: list[tuple[object, ...]] = []
+    for number in range(_titrations(task.per_class)):
+        plate = f"plate-{number + 1:03d}"
+        look = samples_wells.plate_conjugate(task.rng("plate", number))
+        drawn = samples_titres.draw_titration(layout, task.rng("titration", number))
+        for index, (well, infected) in enumerate(drawn.infected.items()):
+            state = "positive" if infected else "negative"
+            rng = task.rng("titration", number, index + 1)
+            name = f"{plate}/{plate}_{well[0]}{int(well[1:]):02d}.jpg"
+            image = samples_wells.draw_field(state, rng, look)
+            save(image, out / name, _quality(rng), _COMMENT)
+            wells.append((name, plate, well, state))
+            task.report()
+        truth += [(plate, *row) for row in drawn.truths]
+    _write_table(out / "wells.csv", ("path", "plate", "well", "state"), wells)
+    columns = ("plate", "sample", "role", "log10_d50", "iu_per_ml")
+    _write_table(out / "truth.csv", columns, truth)
+
+
 _WRITERS: dict[str, tuple[Callable[[Path, _Task], None], Callable[[int], int]]] = {
     "cells": (_write_cells, lambda n: n * len(samples_cells.KINDS)),
     "wells": (_write_wells, lambda n: n * len(samples_wells.STATES)),
     "plates": (_write_plates, lambda n: _photographs(n) * len(samples_plates.FORMATS)),
+    "titres": (_write_titres, lambda n: 96 * _titrations(n)),
 }
