@@ -162,7 +162,9 @@ def draw(path: Path, found: dict[str, dict[str, float]]) -> None:
         marks = "os^Dv"
         for mark, (name, shares) in zip(marks, found.items(), strict=True):
             axes.plot([100 * shares[r] for r in RULES], mark, ms=5, label=name, alpha=0.85)
-        axes.set_xticks(range(len(RULES)), [r.replace(", ", "\n") for r in RULES])
+        axes.set_xticks(
+            range(len(RULES)), [r.replace("-", "-\n", 1).replace(", ", "\n") for r in RULES]
+        )
         axes.set_ylabel("intervals that cover, %")
         axes.legend(frameon=False, fontsize=7.5, loc="lower right")
         axes.spines[["top", "right"]].set_visible(False)

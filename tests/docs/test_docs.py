@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import cytowell
 from cytowell import registry
+from cytowell.plates.layout_files import read_layout
 from cytowell.sources.samples import write_samples
 from cytowell.types import Box, Dataset, Sample
 
@@ -26,7 +29,7 @@ def test_every_finding_is_documented(tmp_path: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("kind", ["learners", "sources", "checks"])
+@pytest.mark.parametrize("kind", ["learners", "sources", "checks", "titre-rules"])
 def test_every_part_is_documented(kind: str) -> None:
     said = "\n".join(
         p.read_text(encoding="utf-8") for p in [*DOCS.glob("*.md"), ROOT / "README.md"]
@@ -63,3 +66,23 @@ def test_the_readme_walk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     calls = space["calls"]
     assert isinstance(calls, cytowell.Predictions)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("plate", ["valid", "refused"])
+def test_the_example_plates_say_what_the_docs_print(plate: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cytowell.cli", "titre", f"docs/plates/{plate}.csv", "--layout",
+         "favn"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said = (DOCS / "titres.md").read_text(encoding="utf-8")
+    assert done.stdout in said
+
+
+def test_the_layout_in_the_docs_can_be_read(tmp_path: Path) -> None:
+    said = (DOCS / "titres.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(.*?)```", said, re.DOTALL)
+    assert found is not None
+    (tmp_path / "ours.toml").write_text(found[1], encoding="utf-8")
+    layout = read_layout(tmp_path / "ours.toml")
+    assert layout.limits.reference == (1.19, 1.67)
