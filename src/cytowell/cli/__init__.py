@@ -28,6 +28,7 @@ from cytowell.cli import (
     predict,
     replay,
     samples,
+    serve,
     titre,
     train,
     wells,
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 VERBS = (
     samples, fetch, check, convert, train, evaluate, wells, crop, predict, plate,
-    titre, count, agree, compare, replay, inspect, export, list_, board,
+    titre, count, agree, serve, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
-from cytowell.images.decode import open_upright
+from cytowell.images.decode import Encoded, open_upright
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
 from cytowell.images.record import INTERPOLATION, Preprocessing
 from cytowell.images.sizes import orientation_of, upright_size
@@ -29,6 +29,7 @@ __all__ = [
     "NPZ_MARK",
     "SQUASHED",
     "SUFFIXES",
+    "Encoded",
     "Preprocessing",
     "ahead",
     "cut_out",

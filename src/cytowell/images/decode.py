@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,14 @@ from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDec
 from cytowell.images.arrays import npz_image, read_tiff, to_rgb_array
 from cytowell.images.limits import FORMATS, NPZ_MARK, SMALLER, cap
 from cytowell.images.record import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An image file in memory, as it was sent: its name, for rows and errors, and its bytes."""
+
+    name: str
+    data: bytes
 
 
 def open_upright(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,20 +94,39 @@ def count_calls(
         Naming the table and what does not fit.
     """
     path = Path(table)
-    frame = read_texts(path)
+    try:
+        found = count_of(
+            read_texts(path), by, bundle, kinds=kinds, interval=interval, ranges=ranges
+        )
+    except (BadTable, CountError) as error:
+        said = error.problem if str(path) in error.problem else f"{path}: {error.problem}"
+        raise type(error)(said, error.remedy) from error
+    return replace(found, source=(path.name, sha256(path)))
+
+
+def count_of(
+    frame: pd.DataFrame,
+    by: str = "",
+    bundle: Bundle | None = None,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    interval: str = "goodman",
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Counted:
+    """Count the calls of a table in memory, all of it texts; see `count_calls`."""
     if "label" not in frame.columns:
-        raise BadTable(f"{path} has no column label.", "Call the cells first: cytowell predict.")
+        raise BadTable("There is no column label.", "Call the cells first: cytowell predict.")
     if by and by not in frame.columns:
         raise BadTable(
-            f"{path} has no column {by!r}.", did_you_mean(by, [str(c) for c in frame.columns])
+            f"There is no column {by!r}.", did_you_mean(by, [str(c) for c in frame.columns])
         )
     classes = [str(c)[2:] for c in frame.columns if str(c).startswith("p_")]
     calls, decided = _calls(frame)
     if not classes:
         classes = sorted({c for c in calls if c})
     if not classes:
-        raise BadTable(f"{path} has no call.", "Call the cells first: cytowell predict.")
-    confusion = None if bundle is None else _confusion(bundle, classes, path)
+        raise BadTable("There is no call.", "Call the cells first: cytowell predict.")
+    confusion = None if bundle is None else _confusion(bundle, classes)
     for name in kinds or {}:
         if name not in classes:
             raise CountError(f"There is no class {name!r}.", did_you_mean(name, classes))
@@ -115,24 +134,21 @@ def count_calls(
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         rows.setdefault(name or "(none)", []).append(i)
-    try:
-        slides = [
-            differential(
-                name,
-                [calls[i] for i in where],
-                [decided[i] for i in where],
-                classes,
-                kinds=kinds,
-                confusion=confusion,
-                interval=interval,
-                ranges=ranges,
-            )
-            for name, where in rows.items()
-        ]
-    except CountError as error:
-        raise CountError(f"{path}: {error.problem}", error.remedy) from error
+    slides = [
+        differential(
+            name,
+            [calls[i] for i in where],
+            [decided[i] for i in where],
+            classes,
+            kinds=kinds,
+            confusion=confusion,
+            interval=interval,
+            ranges=ranges,
+        )
+        for name, where in rows.items()
+    ]
     digest = "" if bundle is None else bundle.digest
-    return Counted(tuple(slides), by, interval, digest, (path.name, sha256(path)))
+    return Counted(tuple(slides), by, interval, digest, ("", ""))
 
 
 def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:
@@ -150,12 +166,13 @@ def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:
     return calls, decided
 
 
-def _confusion(bundle: Bundle, classes: list[str], path: Path) -> Any:
+def _confusion(bundle: Bundle, classes: list[str]) -> Any:
     """Give the bundle's confusion matrix in the order of the table's classes."""
     facts = bundle.facts
     if sorted(facts.classes) != sorted(classes):
         raise CountError(
-            f"{path} has the classes {', '.join(classes)}, the bundle {', '.join(facts.classes)}.",
+            f"The classes of the table ({', '.join(classes)}) are not those of the bundle "
+            f"({', '.join(facts.classes)}).",
             "Give the bundle that called these cells, or none.",
         )
     if not facts.confusion:

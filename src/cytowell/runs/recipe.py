@@ -220,6 +220,9 @@ def filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
     if "phases" in table and "small_phases" in known:
         # Phases that somebody gives are meant, however few the images.
         values.setdefault("small_phases", ())
+    if {"backbone", "weights"} & table.keys() and "frozen_depth" in known:
+        # How deep a preset freezes belongs to the network and the weights that it starts from.
+        values.setdefault("frozen_depth", 0.0)
     return dataclasses.replace(settings, **values)
 
 

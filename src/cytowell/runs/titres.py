@@ -40,7 +40,7 @@ class Titration:
     wells
         Wells of each run's plates; none where dilutions were counted already.
     source
-        The table's name and its SHA-256.
+        The table's name and its SHA-256; empty of one in memory.
     """
 
     layout: Layout
@@ -107,25 +107,39 @@ def read_titration(
         Naming the file and what does not fit.
     """
     path = Path(table)
-    frame = read_texts(path)
-    runs, wells = [], []
     try:
-        if is_counted(frame):
-            for part in _runs(frame, layout):
-                counts = read_counts(part, layout)
-                results = [c for plate in counts.values() for c in plate]
-                runs.append(assay(results, layout, history))
-                wells.append(Plates())
-        else:
-            parts = [*_runs(frame, layout)]
-            for i, part in enumerate(parts):
-                plates = read_wells(part, layout, positive)
-                runs.append(assay_plates(plates, layout, history))
-                wells.append(plates)
-                ticked(i + 1, len(parts))
+        found = titration_of(read_texts(path), layout, positive, history, ticked)
     except (BadTable, LayoutError, TitreError) as error:
-        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
-    return Titration(layout, positive, tuple(runs), tuple(wells), (path.name, sha256(path)))
+        # The reader names the file already.
+        said = error.problem if str(path) in error.problem else f"{path}: {error.problem}"
+        raise type(error)(said, error.remedy) from error
+    return replace(found, source=(path.name, sha256(path)))
+
+
+def titration_of(
+    frame: pd.DataFrame,
+    layout: Layout,
+    positive: str = "",
+    history: Sequence[float] = (),
+    ticked: Callable[[int, int], None] = lambda done, of: None,
+) -> Titration:
+    """Compute every run of a table in memory, all of it texts; see `read_titration`."""
+    runs: list[RunResult] = []
+    wells: list[Plates] = []
+    if is_counted(frame):
+        for part in _runs(frame, layout):
+            counts = read_counts(part, layout)
+            results = [c for plate in counts.values() for c in plate]
+            runs.append(assay(results, layout, history))
+            wells.append(Plates())
+    else:
+        parts = [*_runs(frame, layout)]
+        for i, part in enumerate(parts):
+            plates = read_wells(part, layout, positive)
+            runs.append(assay_plates(plates, layout, history))
+            wells.append(plates)
+            ticked(i + 1, len(parts))
+    return Titration(layout, positive, tuple(runs), tuple(wells), ("", ""))
 
 
 def _runs(frame: pd.DataFrame, layout: Layout) -> Iterator[pd.DataFrame]:

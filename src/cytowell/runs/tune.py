@@ -28,6 +28,9 @@ STRETCH = ("scale", "brightness", "contrast", "saturation", "stain")
 SIDES = (0.75, 1.0, 1.25)
 """Sides that are tried, as shares of the one given; multiples of 16 pixels."""
 
+DEPTHS = (0.0, 0.3, 0.6)
+"""Depths below which layers are frozen that are tried, beside the recipe's own."""
+
 
 def tuned(
     dataset: Dataset,
@@ -116,7 +119,8 @@ def _as_it_is(candidate: Candidate) -> dict[str, Any]:
     settings = candidate.recipe.settings
     if not candidate.network:
         return {"strength": settings.strength or KNOBS[candidate.recipe.learner].usual}
-    return {"rate": settings.rate, "side": 1.0, "augmentation": 1.0, "frozen_depth": 0.0}
+    usual = {"rate": settings.rate, "side": 1.0, "augmentation": 1.0}
+    return usual | {"frozen_depth": settings.frozen_depth}
 
 
 def _turned(candidate: Candidate, trial: Any) -> Candidate:
@@ -131,10 +135,11 @@ def _turned(candidate: Candidate, trial: Any) -> Candidate:
         how = settings.augmentation
         how = replace(how, **{name: min(0.9, strength * getattr(how, name)) for name in STRETCH})
         share = trial.suggest_categorical("side", list(SIDES))
+        depths = sorted({*DEPTHS, settings.frozen_depth})
         settings = replace(
             settings,
             rate=trial.suggest_float("rate", settings.rate / 8, settings.rate * 4, log=True),
-            frozen_depth=trial.suggest_categorical("frozen_depth", [0.0, 0.3, 0.6]),
+            frozen_depth=trial.suggest_categorical("frozen_depth", depths),
             augmentation=how,
             phases=tuple((_side(s, share), n) for s, n in settings.phases),
             small_phases=tuple((_side(s, share), n) for s, n in settings.small_phases),

@@ -35,7 +35,7 @@ from cytowell.runtime.head import Head, Statistics
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
 from cytowell.runtime.session import Session
 from cytowell.storage import is_there, replacing_folder
-from cytowell.types import BoolArray, FloatArray, Pixels, Predictions, Sample
+from cytowell.types import BoolArray, FloatArray, Pixels, Predictions
 
 _CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
 
@@ -184,7 +184,7 @@ class Bundle:
         return Predictions((), self.classes, none, np.zeros(0, dtype=np.bool_), (), ())
 
     def stream(
-        self, samples: Iterable[Sample | Pixels], workers: int | None = None
+        self, samples: Iterable[pipeline.Source], workers: int | None = None
     ) -> Iterator[Predictions]:
         """Call images batch by batch, in order, in constant memory."""
         # BLAS threads that spin between two small products take the processors from the network.
@@ -193,7 +193,7 @@ class Bundle:
                 yield self.call(batch)
 
     def features(
-        self, samples: Iterable[Sample | Pixels], workers: int | None = None
+        self, samples: Iterable[pipeline.Source], workers: int | None = None
     ) -> Iterator[pipeline.Batch]:
         """Give features batch by batch, in order."""
         return pipeline.features(self.session, self.facts.preprocessing, samples, workers)

@@ -17,9 +17,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
-from cytowell.images import Preprocessing, ahead, load, prepare
+from cytowell.images import Encoded, Preprocessing, ahead, load, open_upright, prepare
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
+
+Source = Sample | Encoded | Pixels
+"""What can be called: a named photograph, a file in memory, upright pixels."""
 
 BATCH = 4
 """Images a thread takes at once: enough to amortise a call, few enough to stay in cache. With eight
@@ -44,26 +47,26 @@ class Batch:
 def features(
     session: Session,
     record: Preprocessing,
-    samples: Iterable[Sample | Pixels],
+    samples: Iterable[Source],
     workers: int | None = None,
 ) -> Iterator[Batch]:
     """Give features batch by batch, in order; a bounded number of batches is under way."""
     source = iter(samples)
     chunks = iter(lambda: list(itertools.islice(source, BATCH)), [])
-    return ahead(lambda chunk: _one(session, record, chunk), chunks, workers)
+    return ahead(lambda chunk: batch_of(session, record, chunk), chunks, workers)
 
 
-def as_samples(images: Any) -> Sequence[Sample | Pixels]:
+def as_samples(images: Any) -> Sequence[Source]:
     """Give one or many images of any accepted kind as a list."""
     if isinstance(images, Dataset):
         return images.samples
-    if isinstance(images, str | Path | Sample | Image.Image):
+    if isinstance(images, str | Path | Sample | Encoded | Image.Image):
         images = [images]
     if isinstance(images, np.ndarray) and images.ndim <= 3:
         images = [images]
-    out: list[Sample | Pixels] = []
+    out: list[Source] = []
     for image in images:
-        if isinstance(image, Sample):
+        if isinstance(image, Sample | Encoded):
             out.append(image)
         elif isinstance(image, Image.Image):
             out.append(np.asarray(image.convert("RGB")))
@@ -74,16 +77,15 @@ def as_samples(images: Any) -> Sequence[Sample | Pixels]:
     return out
 
 
-def _one(session: Session, record: Preprocessing, chunk: list[Sample | Pixels]) -> Batch:
+def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -> Batch:
+    """Decode a few images and run the network on them, in this thread."""
     samples, errors, pixels = [], [], []
     for item in chunk:
-        sample = item if isinstance(item, Sample) else Sample("")
+        sample = item if isinstance(item, Sample) else Sample(getattr(item, "name", ""))
         error = ""
         try:
             if not sample.nothing:
-                pixels.append(
-                    load(item, record) if isinstance(item, Sample) else _given(item, record)
-                )
+                pixels.append(_pixels(item, record))
         except CytowellError as problem:
             error = str(problem)
         samples.append(sample)
@@ -92,6 +94,14 @@ def _one(session: Session, record: Preprocessing, chunk: list[Sample | Pixels]) 
         none = np.zeros((0, 0), dtype=np.float32)
         return Batch(tuple(samples), tuple(errors), none)
     return Batch(tuple(samples), tuple(errors), session.features(np.stack(pixels)))
+
+
+def _pixels(item: Source, record: Preprocessing) -> Pixels:
+    if isinstance(item, Sample):
+        return load(item, record)
+    if isinstance(item, Encoded):
+        return prepare(open_upright(item.data, record, item.name), record)
+    return _given(item, record)
 
 
 def _given(array: Pixels, record: Preprocessing) -> Pixels:

@@ -60,13 +60,16 @@ def one_cycle(progress: float, s: Finetune | Detection) -> float:
 def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
     """Give parameters with their share of the rate by depth; no decay on norms and biases.
 
-    Layers up to the depth `frozen_depth` keep their weights: their share is 0.
+    Layers below the depth `frozen_depth` keep their weights and are in no group: no gradient is
+    computed for them, which saves a third of a step, for the first layers have the largest maps.
     """
     groups = []
     for depth, parameters in network.backbone.depth_groups():
         still = depth < s.frozen_depth
-        share = 0.0 if still else s.stem_rate + (1 - s.stem_rate) * depth
-        groups.append((share, parameters))
+        for parameter in parameters:
+            parameter.requires_grad_(not still)
+        if not still:
+            groups.append((s.stem_rate + (1 - s.stem_rate) * depth, parameters))
     heads = [p for n, p in network.named_parameters() if not n.startswith("backbone.")]
     groups.append((1.0, heads))
     out: list[dict[str, Any]] = []
@@ -74,6 +77,6 @@ def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
         for decays in (True, False):
             chosen = [p for p in parameters if (p.ndim > 1) == decays]
             if chosen:
-                decay = s.weight_decay if decays and share else 0.0
+                decay = s.weight_decay if decays else 0.0
                 out.append({"params": chosen, "weight_decay": decay, "share": share})
     return out

@@ -1,0 +1,71 @@
+"""cytowell serve: the same calls over HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import cytowell
+from cytowell import registry
+from cytowell.cli.options import QuietOption
+from cytowell.cli.voice import speaking
+from cytowell.errors import RecipeError
+
+NAME = "serve"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def command(
+    bundles: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BUNDLE...]",
+            help="Bundles, run folders or names; blood without.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 7860,
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="File of SHA-256 of the keys that are let in, one a line.", show_default=False
+        ),
+    ] = "",
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Print a new key and its SHA-256, and end.")
+    ] = False,
+    rate: Annotated[
+        int, typer.Option(help="Requests a minute of one client; 0 for no limit.", min=0)
+    ] = 0,
+    waiting: Annotated[
+        int, typer.Option(help="Images that wait before more are refused.", min=1)
+    ] = 256,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve bundles over HTTP: POST /v1/predict and others; OpenAPI at /v1/openapi.json."""
+    settings = "cytowell.serving.settings"
+    if new_key:
+        key = secrets.token_urlsafe(32)
+        print(f"key      {key}\nsha-256  {registry.part(f'{settings}:digest_of')(key)}")
+        return
+    named = {}
+    for bundle in bundles or ["blood"]:
+        name = Path(bundle).name or bundle
+        if name in named:
+            raise RecipeError(f"Two bundles are called {name!r}.", "Rename one of their folders.")
+        named[name] = cytowell.load(bundle)
+    known = registry.part(f"{settings}:read_keys")(keys) if keys else frozenset()
+    allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
+    app = registry.part("cytowell.serving.app:application")(named, allowed)
+    with speaking(quiet) as speaker:
+        speaker.said(f"http://{host}:{port}/v1/openapi.json  {', '.join(named)}")
+        if host not in LOCAL and not known:
+            speaker.said("Anybody who reaches this address may use it: --keys lets few in.")
+        for name, loaded in named.items():
+            if loaded.facts.synthetic:
+                speaker.said(f"{name} learnt from synthetic images: its calls mean nothing.")
+    registry.part("cytowell.serving.listen:listen")(app, host, port, quiet)

@@ -1,0 +1,183 @@
+"""Images of all requests, taken a few at a time by as many threads as there are processors.
+
+Micro-batching without waiting: a thread that becomes free takes what lies there, up to a batch of
+one bundle. A quiet server answers at once; a busy one fills its batches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from cytowell.errors import CytowellError, UnknownName
+from cytowell.images import Encoded, worker_count
+from cytowell.registry import did_you_mean
+from cytowell.runtime import pipeline
+from cytowell.runtime.bundle import Bundle
+from cytowell.types import Predictions
+
+WAITING = 256
+"""Images that may lie there; more are refused: memory is bounded, and nobody waits long."""
+
+DIGITS = 6
+"""Of probabilities, as `cytowell predict` writes them."""
+
+
+class Busy(CytowellError):
+    """More images are waiting than may; come back in a moment."""
+
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    bundle: str
+    image: Encoded
+    answer: Future[Answer]
+
+
+class Desk:
+    """Calls images that are handed in from any thread.
+
+    Parameters
+    ----------
+    bundles
+        By the name that requests use; the first is the one that is meant where none is named.
+    waiting
+        Images that may lie there before more are refused.
+    workers
+        Threads; one per processor without it.
+    """
+
+    def __init__(
+        self, bundles: Mapping[str, Bundle], waiting: int = WAITING, workers: int | None = None
+    ) -> None:
+        self.bundles = dict(bundles)
+        self._most = waiting
+        self._line: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self._threads = [
+            threading.Thread(target=self._work, name=f"desk-{i}", daemon=True)
+            for i in range(workers or worker_count())
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def named(self, name: str) -> str:
+        """Give the bundle's name that a request means.
+
+        Raises
+        ------
+        UnknownName
+            If no bundle is called so.
+        """
+        wanted = name or next(iter(self.bundles))
+        if wanted not in self.bundles:
+            raise UnknownName(
+                f"There is no bundle {name!r} here.", did_you_mean(name, [*self.bundles])
+            )
+        return wanted
+
+    def submit(self, bundle: str, images: Sequence[Encoded]) -> list[Future[Answer]]:
+        """Hand images in; each future is one image's answer, in order.
+
+        Raises
+        ------
+        Busy
+            If there is no room for all of them; none is taken then.
+        """
+        name = self.named(bundle)
+        slips = [_Waiting(name, image, Future()) for image in images]
+        with self._changed:
+            # One request larger than the room is taken when nothing waits, or it never would be.
+            if self._line and len(self._line) + len(slips) > self._most:
+                raise Busy(f"{len(self._line)} images are waiting.", "Send them again in a moment.")
+            self._line.extend(slips)
+            self._changed.notify(len(slips))
+        return [slip.answer for slip in slips]
+
+    def close(self) -> None:
+        """Take no more; what lies there is still answered."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        with threadpool_limits(1, user_api="blas"):
+            while True:
+                slips = self._next()
+                if not slips:
+                    return
+                self._answer(slips)
+
+    def _next(self) -> list[_Waiting]:
+        """Wait for work; give up to a batch of one bundle, what was given up left out."""
+        with self._changed:
+            while True:
+                while self._line and self._line[0].answer.cancelled():
+                    self._line.popleft()
+                if self._line:
+                    break
+                if not self._open:
+                    return []
+                self._changed.wait()
+            slips = [self._line.popleft()]
+            while (
+                self._line
+                and len(slips) < pipeline.BATCH
+                and self._line[0].bundle == slips[0].bundle
+            ):
+                slips.append(self._line.popleft())
+        return slips
+
+    def _answer(self, slips: list[_Waiting]) -> None:
+        taken = [s for s in slips if s.answer.set_running_or_notify_cancel()]
+        if not taken:
+            return
+        bundle = self.bundles[taken[0].bundle]
+        try:
+            batch = pipeline.batch_of(
+                bundle.session, bundle.facts.preprocessing, [s.image for s in taken]
+            )
+            told = answers(bundle.call(batch))
+        except BaseException as error:
+            for slip in taken:
+                slip.answer.set_exception(error)
+            return
+        for slip, answer in zip(taken, told, strict=True):
+            slip.answer.set_result(answer)
+
+
+def answers(calls: Predictions) -> list[Answer]:
+    """Give each call as it is answered: the command line's names and numbers."""
+    out = []
+    for i, label in enumerate(calls.labels):
+        row = calls.probabilities[i]
+        known = bool(calls.readable[i])
+        told = {name: round(float(p), DIGITS) for name, p in zip(calls.classes, row, strict=True)}
+        out.append(
+            {
+                "path": calls.samples[i].path,
+                "label": label,
+                "probability": round(float(np.max(row)), DIGITS) if known else None,
+                "decided": bool(calls.decided[i]),
+                "reason": calls.reasons[i],
+                "error": calls.errors[i],
+                "probabilities": told if known else {},
+            }
+        )
+    return out

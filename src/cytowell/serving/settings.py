@@ -1,0 +1,75 @@
+"""What the server allows, in one value."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytowell.errors import RecipeError
+
+_HASH = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Limits of the server.
+
+    Attributes
+    ----------
+    body
+        Bytes of one request.
+    images
+        Images of one request.
+    waiting
+        Images that wait before more are refused with 429.
+    seconds
+        How long one request may take; 504 after it.
+    arriving
+        How long a body may take to arrive; 408 after it.
+    rate
+        Requests a minute of one client (key, else address); 0 for no limit.
+    keys
+        SHA-256 of the keys that are let in; none lets everybody in.
+    """
+
+    body: int = 64 << 20
+    images: int = 1000
+    waiting: int = 256
+    seconds: float = 60.0
+    arriving: float = 60.0
+    rate: int = 0
+    keys: frozenset[str] = frozenset()
+
+
+def digest_of(key: str) -> str:
+    """Give the hash under which a key is kept. Keys are long and random, so one hash is enough."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_keys(path: str | Path) -> frozenset[str]:
+    """Read hashes of keys, one a line; ``#`` begins a comment.
+
+    Raises
+    ------
+    RecipeError
+        If the file cannot be read, holds none, or a line is no SHA-256: a key itself, perhaps.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read ({error}).", "Check --keys.") from error
+    found = {line.split("#")[0].strip() for line in lines} - {""}
+    if not found:
+        raise RecipeError(
+            f"{path} holds no key.", "cytowell serve --new-key makes one and prints its hash."
+        )
+    for n, line in enumerate(lines, 1):
+        text = line.split("#")[0].strip()
+        if text and not _HASH.match(text):
+            raise RecipeError(
+                f"{path} line {n} is no SHA-256.",
+                "Keep hashes, not keys: cytowell serve --new-key prints both.",
+            )
+    return frozenset(found)
