@@ -414,6 +414,21 @@ def test_rates_grow_with_depth_and_norms_do_not_decay(make: Make) -> None:
     assert sorted(held) == sorted(id(p) for p in network.parameters())
 
 
+def test_frozen_layers_have_no_gradient_and_keep_their_weights(make: Make) -> None:
+    job, network = make(phases=((32, 4),), frozen_depth=0.4)
+    before = {name: p.clone() for name, p in network.named_parameters()}
+    groups = parameter_groups(network, job.settings)
+    deep = {id(p) for d, ps in network.backbone.depth_groups() if d < 0.4 for p in ps}
+    assert deep
+    assert not deep & {id(p) for g in groups for p in g["params"]}
+    train(job, network, resume=False)
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (id(parameter) not in deep)
+        if id(parameter) in deep:
+            assert torch.equal(parameter, before[name]), name
+    assert not torch.equal(network.head.weight, before["head.weight"])
+
+
 def test_memory_may_be_kept_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     keep_memory()
     assert torch.ones(1000, 1000).sum() == 1_000_000

@@ -12,6 +12,7 @@ import typer
 
 from cytowell.cli import (
     agree,
+    audit,
     board,
     check,
     compare,
@@ -56,6 +57,7 @@ VERBS = (
 for verb in VERBS:
     app.command(name=verb.NAME)(verb.command)
 app.add_typer(detect.app, name=detect.NAME)
+app.add_typer(audit.app, name=audit.NAME)
 
 
 def main() -> None:

@@ -41,6 +41,19 @@ def command(
     rate: Annotated[
         int, typer.Option(help="Requests a minute of one client; 0 for no limit.", min=0)
     ] = 0,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Private folder for jobs and their uploads; none are kept without.",
+            show_default=False,
+        ),
+    ] = "",
+    database: Annotated[
+        str,
+        typer.Option(
+            help="postgresql://... in place of SQLite in the data folder.", show_default=False
+        ),
+    ] = "",
     waiting: Annotated[
         int, typer.Option(help="Images that wait before more are refused.", min=1)
     ] = 256,
@@ -60,7 +73,11 @@ def command(
         named[name] = cytowell.load(bundle)
     known = registry.part(f"{settings}:read_keys")(keys) if keys else frozenset()
     allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
-    app = registry.part("cytowell.serving.app:application")(named, allowed)
+    if database and not data:
+        raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
+    app = registry.part("cytowell.serving.app:application")(
+        named, allowed, Path(data) if data else None, database
+    )
     with speaking(quiet) as speaker:
         speaker.said(f"http://{host}:{port}/v1/openapi.json  {', '.join(named)}")
         if host not in LOCAL and not known:

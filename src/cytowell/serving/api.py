@@ -17,11 +17,12 @@ from typing import Annotated, Any, Literal
 import anyio
 import pandas as pd
 from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import Path as Path_
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from cytowell import registry
-from cytowell.errors import CytowellError
+from cytowell.errors import CytowellError, StorageError
 from cytowell.images import Encoded
 from cytowell.plates.dilutions import Series
 from cytowell.plates.layout_files import read_layout
@@ -32,7 +33,9 @@ from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder, objects
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
+from cytowell.serving.jobs import Jobs
 from cytowell.serving.settings import Allowed
+from cytowell.serving.store import Gone
 from cytowell.types import Predictions, Sample
 
 LOOKING = 2
@@ -87,6 +90,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"description": "The request took too long to arrive."},
     413: {"description": "Too large, or too many images."},
     415: {"description": "Neither multipart/form-data nor application/json."},
+    503: {"description": "The database does not answer; see Retry-After."},
+    507: {"description": "There is no room for more uploads."},
     429: {"description": "Too many requests, or images that wait; see Retry-After."},
     504: {"description": "The answer took too long."},
 }
@@ -135,6 +140,16 @@ class Models(_Strict):
     models: list[Told]
 
 
+class Job(_Strict):
+    """A job and how far it is; answers in the order of the images, as far as they are there."""
+
+    job: str
+    bundle: str
+    total: int
+    done: int
+    results: list[Call]
+
+
 class QuickSum(_Strict):
     """Counted wells of one series, or a table of wells with its layout."""
 
@@ -168,8 +183,8 @@ class Cells(_Strict):
     interval: Literal["goodman", "sison-glaz"] = "goodman"
 
 
-def routes(desk: Desk, allowed: Allowed, meters: Meters) -> APIRouter:
-    """Make the routes over a desk."""
+def routes(desk: Desk, allowed: Allowed, meters: Meters, jobs: Jobs | None) -> APIRouter:
+    """Make the routes over a desk; those of jobs where they are kept."""
     router = APIRouter(prefix="/v1", responses=REFUSALS)
     looking = anyio.CapacityLimiter(LOOKING)
 
@@ -225,7 +240,48 @@ def routes(desk: Desk, allowed: Allowed, meters: Meters) -> APIRouter:
             )
             return (await anyio.to_thread.run_sync(counted)).to_json()
 
+    if jobs is not None:
+        _job_routes(router, desk, allowed, jobs)
     return router
+
+
+def _job_routes(router: APIRouter, desk: Desk, allowed: Allowed, jobs: Jobs) -> None:
+    @router.post("/jobs", status_code=202, openapi_extra={"requestBody": _FILES})
+    async def add(request: Request, bundle: Named = "") -> Job:
+        """Keep images and call them in the background; what was acknowledged survives a kill."""
+        name = _known(desk, bundle)
+        images = await _images(request, allowed)
+        with _kept():
+            job = await anyio.to_thread.run_sync(jobs.add, name, images)
+        return Job(job=job, bundle=name, total=len(images), done=0, results=[])
+
+    @router.get("/jobs/{job}")
+    async def state(job: Annotated[str, Path_(max_length=64)]) -> Job:
+        """Say how far a job is, with the answers that are there."""
+        with _kept():
+            found = await anyio.to_thread.run_sync(jobs.state, job)
+        if found is None:
+            raise HTTPException(404, "There is no such job.")
+        return Job.model_validate(
+            {
+                "job": found.job,
+                "bundle": found.bundle,
+                "total": found.total,
+                "done": found.done,
+                "results": [a for a in found.answers if a is not None],
+            }
+        )
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """Say that the store cannot be reached, or is full, in HTTP's words."""
+    try:
+        yield
+    except Gone as error:
+        raise HTTPException(503, str(error), {"Retry-After": "2"}) from error
+    except StorageError as error:
+        raise HTTPException(507, str(error)) from error
 
 
 def told(name: str, bundle: Bundle) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -17,10 +19,18 @@ from cytowell.runtime.bundle import Bundle
 from cytowell.serving.api import routes
 from cytowell.serving.desk import Desk
 from cytowell.serving.guard import CSP, Guard, Meters
+from cytowell.serving.jobs import Jobs
 from cytowell.serving.settings import Allowed
+from cytowell.serving.store import Gone, Store, url_of
+from cytowell.storage import explaining
 
 
-def application(bundles: Mapping[str, Bundle], allowed: Allowed | None = None) -> FastAPI:
+def application(
+    bundles: Mapping[str, Bundle],
+    allowed: Allowed | None = None,
+    data: Path | None = None,
+    database: str = "",
+) -> FastAPI:
     """Make the application.
 
     Parameters
@@ -29,15 +39,33 @@ def application(bundles: Mapping[str, Bundle], allowed: Allowed | None = None) -
         By the name that requests use; the first is meant where none is named.
     allowed
         Limits; all defaults without it.
+    data
+        Private folder for jobs' uploads and for SQLite; without it no jobs are kept.
+    database
+        Address of PostgreSQL in place of SQLite.
+
+    Raises
+    ------
+    StorageError
+        If folder or database cannot be used.
     """
     limits = allowed or Allowed()
     desk = Desk(bundles, limits.waiting)
+    jobs = store = None
+    if data is not None:
+        with explaining(data):
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(url_of(data, database))
+        jobs = Jobs(desk, store, data / "uploads")
     registry = CollectorRegistry()
     meters = Meters(registry)
 
     @contextlib.asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         yield
+        if jobs is not None and store is not None:
+            jobs.close()
+            store.close()
         desk.close()
 
     app = FastAPI(
@@ -50,7 +78,7 @@ def application(bundles: Mapping[str, Bundle], allowed: Allowed | None = None) -
         openapi_url="/v1/openapi.json",
     )
     app.state.desk = desk
-    app.include_router(routes(desk, limits, meters))
+    app.include_router(routes(desk, limits, meters, jobs))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
@@ -59,7 +87,12 @@ def application(bundles: Mapping[str, Bundle], allowed: Allowed | None = None) -
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> dict[str, str]:
-        """Say that bundles are loaded and images are taken."""
+        """Say that bundles are loaded and that the store answers."""
+        if store is not None:
+            try:
+                await anyio.to_thread.run_sync(store.last)
+            except Gone as error:
+                raise HTTPException(503, str(error), {"Retry-After": "2"}) from error
         return {"status": "ready"}
 
     @app.get("/metrics", include_in_schema=False)
@@ -72,7 +105,7 @@ def application(bundles: Mapping[str, Bundle], allowed: Allowed | None = None) -
     app.add_exception_handler(RequestValidationError, _invalid)
     paths = frozenset(
         {"/v1/openapi.json", "/healthz", "/readyz", "/metrics"}
-        | {f"/v1/{name}" for name in ("predict", "detect", "models", "titre", "count")}
+        | {f"/v1/{name}" for name in ("predict", "detect", "models", "titre", "count", "jobs")}
     )
     app.add_middleware(Guard, allowed=limits, meters=meters, paths=paths)
     return app

@@ -102,7 +102,7 @@ class Guard:
                 await self._app(scope, self._counted(headers, receive), noted)
         finally:
             took = time.perf_counter() - start
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = self._meter(scope["path"])
             self._meters.requests.labels(path, str(status)).inc()
             self._meters.seconds.labels(path).observe(took)
             line = {
@@ -113,6 +113,12 @@ class Guard:
                 "milliseconds": round(1000 * took, 1),
             }
             LOG.info(json.dumps(line))
+
+    def _meter(self, path: str) -> str:
+        """Give the name under which a path is counted: a job's own is none."""
+        if path.startswith("/v1/jobs/"):
+            return "/v1/jobs"
+        return path if path in self._paths else "other"
 
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Give status, words and headers of a refusal, None for none."""

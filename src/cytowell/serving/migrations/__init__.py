@@ -1,0 +1,1 @@
+"""Versions of the server's tables; Alembic runs them when the store is opened."""

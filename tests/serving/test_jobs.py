@@ -1,0 +1,199 @@
+"""Jobs over HTTP: kept before they are acknowledged, done after a kill."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+import cytowell
+from cytowell.runtime.bundle import Bundle
+from cytowell.serving.app import application
+
+
+def picture(seed: int, side: int = 80) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def body(count: int) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("files", (f"{i}.png", picture(i))) for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def blood() -> Bundle:
+    return cytowell.load("blood")
+
+
+def finished(client: Any, job: str) -> Any:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        told = client.get(f"/v1/jobs/{job}").json()
+        if told["done"] == told["total"]:
+            return told
+        time.sleep(0.1)
+    raise AssertionError("the job did not end")
+
+
+def test_a_job_answers_what_predict_answers(blood: Bundle, tmp_path: Path) -> None:
+    images = [*body(7), ("files", ("bad.png", b"hello"))]
+    with TestClient(application({"blood": blood}, data=tmp_path)) as client:
+        said = client.post("/v1/jobs", files=images)
+        assert said.status_code == 202
+        told = finished(client, said.json()["job"])
+        direct = client.post("/v1/predict", files=images).json()["results"]
+        assert client.get("/v1/jobs/none").status_code == 404
+        assert client.get("/readyz").status_code == 200
+    assert [r["path"] for r in told["results"]] == [name for _, (name, _) in images]
+    for one, other in zip(told["results"], direct, strict=True):
+        assert one["label"] == other["label"]
+        assert one["error"] == other["error"]
+        if one["probability"] is not None:
+            assert one["probability"] == pytest.approx(other["probability"], abs=2e-6)
+
+
+def test_a_job_of_a_bundle_that_is_gone_ends(blood: Bundle, tmp_path: Path) -> None:
+    app = application({"blood": blood}, data=tmp_path)
+    app.state.desk.bundles["old"] = blood
+    with TestClient(app) as client:
+        job = client.post("/v1/jobs?bundle=old", files=body(1)).json()["job"]
+        finished(client, job)
+        assert client.post("/v1/jobs?bundle=none", files=body(1)).status_code == 404
+
+
+def test_no_jobs_without_a_folder(blood: Bundle) -> None:
+    with TestClient(application({"blood": blood})) as client:
+        assert client.post("/v1/jobs", files=body(1)).status_code == 404
+
+
+def test_a_database_that_goes_is_a_503_and_comes_back(
+    blood: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.orm import Session
+
+    with TestClient(application({"blood": blood}, data=tmp_path)) as client:
+        whole = Session.execute
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise OperationalError("select", {}, Exception("gone"))
+
+        monkeypatch.setattr(Session, "get", fail)
+        monkeypatch.setattr(Session, "execute", fail)
+        said = client.get("/v1/jobs/x")
+        assert said.status_code == 503
+        assert said.headers["retry-after"]
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+        kept = client.post("/v1/jobs", files=body(1))
+        assert kept.status_code == 503
+        assert not list((tmp_path / "uploads").iterdir()), "what was not acknowledged is not kept"
+        monkeypatch.undo()
+        assert Session.execute is whole
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Server:
+    """`cytowell serve` as a process."""
+
+    def __init__(self, port: int, data: Path) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cytowell.cli", "serve", "--port", str(port), "--data",
+             str(data)],
+            stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def ask(self, path: str, sent: bytes | None = None) -> Any:
+        request = urllib.request.Request(f"{self.address}{path}", data=sent)
+        if sent is not None:
+            request.add_header("content-type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def wait(self) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                self.ask("/readyz")
+            except (urllib.error.URLError, ConnectionError):
+                assert self.process.poll() is None, self.process.stderr
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the server did not start")
+
+    def end(self, how: signal.Signals) -> int:
+        os.killpg(self.process.pid, how)
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+
+@pytest.fixture
+def server(port: int, tmp_path: Path) -> Iterator[Server]:
+    one = Server(port, tmp_path / "data")
+    yield one
+    if one.process.poll() is None:
+        one.end(signal.SIGKILL)
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_loses_nothing_that_was_acknowledged(
+    server: Server, port: int, tmp_path: Path
+) -> None:
+    import base64
+
+    server.wait()
+    images = [{"name": f"{i}.png", "data": base64.b64encode(picture(i)).decode()}
+              for i in range(150)]  # fmt: skip
+    job = server.ask("/v1/jobs", json.dumps({"images": images}).encode())["job"]
+    while not 0 < server.ask(f"/v1/jobs/{job}")["done"] < 150:
+        time.sleep(0.02)
+    server.end(signal.SIGKILL)
+    again = Server(port, tmp_path / "data")
+    try:
+        again.wait()
+        end = time.monotonic() + 120
+        told = again.ask(f"/v1/jobs/{job}")
+        assert told["done"] > 0, "answers that were there are there"
+        while told["done"] < 150 and time.monotonic() < end:
+            time.sleep(0.2)
+            told = again.ask(f"/v1/jobs/{job}")
+        assert [r["path"] for r in told["results"]] == [i["name"] for i in images]
+        assert all(r["label"] for r in told["results"])
+        assert again.end(signal.SIGINT) in (0, -signal.SIGINT, 130)
+    finally:
+        if again.process.poll() is None:
+            again.end(signal.SIGKILL)
+
+
+@pytest.mark.timeout(120)
+def test_a_port_that_is_taken_is_said(server: Server, port: int, cli: Any) -> None:
+    server.wait()
+    said = cli("serve", "--port", port)
+    assert said.status != 0
+    assert "cannot be listened on" in said.err
