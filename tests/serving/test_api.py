@@ -25,9 +25,9 @@ import cytowell
 from cytowell.errors import RecipeError
 from cytowell.images import Encoded
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.api import base_name
 from cytowell.serving.app import application
 from cytowell.serving.desk import Answer, Busy, Desk
+from cytowell.serving.received import base_name
 from cytowell.serving.settings import Allowed, digest_of, read_keys
 
 KEY = "a-long-and-random-key"

@@ -149,15 +149,7 @@ def differential(
     for known in ranges or {}:
         if known not in classes:
             raise CountError(f"A range is given for {known!r}, which is no class.", "Mend it.")
-    index = {c: i for i, c in enumerate(classes)}
-    counts = np.zeros(len(classes), dtype=np.int64)
-    undecided = 0
-    for call, sure in zip(calls, decided, strict=True):
-        if call and sure:
-            counts[index[call]] += 1
-        elif call:
-            undecided += 1
-    unread = sum(not call for call in calls)
+    counts, undecided, unread = _tally(calls, decided, classes)
     what = [kind_of(c, kinds or {}) for c in classes]
     white = np.array([k == "white" for k in what])
     total = int(counts[white].sum())
@@ -188,6 +180,21 @@ def differential(
     immature = 100.0 * float(counts[young].sum()) / total if young and total else None
     notes = _notes(total, undecided, unread, len(calls), what, confusion is not None, classes)
     return Differential(name, tuple(lines), total, undecided, unread, immature, tuple(notes))
+
+
+def _tally(
+    calls: Sequence[str], decided: Sequence[bool], classes: Sequence[str]
+) -> tuple[npt.NDArray[np.int64], int, int]:
+    """Give decided cells by class, undecided ones and images without a call."""
+    index = {c: i for i, c in enumerate(classes)}
+    counts = np.zeros(len(classes), dtype=np.int64)
+    undecided = 0
+    for call, sure in zip(calls, decided, strict=True):
+        if call and sure:
+            counts[index[call]] += 1
+        elif call:
+            undecided += 1
+    return counts, undecided, sum(not call for call in calls)
 
 
 def _intervals(

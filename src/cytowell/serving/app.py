@@ -80,6 +80,22 @@ def application(
     app.state.desk = desk
     app.include_router(routes(desk, limits, meters, jobs))
 
+    _watched(app, desk, store, meters, registry)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    paths = frozenset(
+        {"/v1/openapi.json", "/healthz", "/readyz", "/metrics"}
+        | {f"/v1/{name}" for name in ("predict", "detect", "models", "titre", "count", "jobs")}
+    )
+    app.add_middleware(Guard, allowed=limits, meters=meters, paths=paths)
+    return app
+
+
+def _watched(
+    app: FastAPI, desk: Desk, store: Store | None, meters: Meters, registry: CollectorRegistry
+) -> None:
+    """Add what those ask who keep the server running."""
+
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         """Say that the process lives."""
@@ -100,15 +116,6 @@ def application(
         """Give the meters in Prometheus' format."""
         meters.waiting.set(len(desk))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    paths = frozenset(
-        {"/v1/openapi.json", "/healthz", "/readyz", "/metrics"}
-        | {f"/v1/{name}" for name in ("predict", "detect", "models", "titre", "count", "jobs")}
-    )
-    app.add_middleware(Guard, allowed=limits, meters=meters, paths=paths)
-    return app
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,146 @@
+"""What is sent and what is answered, as OpenAPI shows it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_WELLS = 100_000
+NAME = 255
+"""Letters of a name, at most."""
+
+FILES = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {
+                    "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                },
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "additionalProperties": False,
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["name", "data"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "name": {"type": "string", "maxLength": NAME},
+                                "data": {"type": "string", "format": "byte"},
+                            },
+                        },
+                    }
+                },
+            },
+            "example": {"images": [{"name": "cell.jpg", "data": "/9j/4AAQSkZJRgABAQ..."}]},
+        },
+    },
+}
+"""How images are sent: files, repeated, or names with base64. Never a path, never an address."""
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "What was sent cannot be used; `error` says why."},
+    401: {"description": "A key is needed."},
+    404: {"description": "There is no such bundle."},
+    408: {"description": "The request took too long to arrive."},
+    413: {"description": "Too large, or too many images."},
+    415: {"description": "Neither multipart/form-data nor application/json."},
+    503: {"description": "The database does not answer; see Retry-After."},
+    507: {"description": "There is no room for more uploads."},
+    429: {"description": "Too many requests, or images that wait; see Retry-After."},
+    504: {"description": "The answer took too long."},
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Call(_Strict):
+    """One image: what it is called, how surely, or why not."""
+
+    path: str = Field(description="Base name that the client sent.")
+    label: str
+    probability: float | None
+    decided: bool
+    reason: str
+    error: str
+    probabilities: dict[str, float]
+
+
+class Told(_Strict):
+    """Which bundle answered."""
+
+    name: str
+    digest: str
+    classes: list[str]
+    positive: str | None
+    threshold: float
+    synthetic: bool
+
+
+class Results(_Strict):
+    """Calls, in the order of the images."""
+
+    results: list[Call]
+    bundle: Told
+
+
+class Models(_Strict):
+    """The bundles that are served; the first is meant where none is named."""
+
+    models: list[Told]
+
+
+class Job(_Strict):
+    """A job and how far it is; answers in the order of the images, as far as they are there."""
+
+    job: str
+    bundle: str
+    total: int
+    done: int
+    results: list[Call]
+
+
+class QuickSum(_Strict):
+    """Counted wells of one series, or a table of wells with its layout."""
+
+    positives: list[int] = Field(default=[], max_length=1000, examples=[[5, 3, 1, 0]])
+    counts: Literal["infected", "protected", ""] = ""
+    replicates: int | list[int] = Field(default=0, examples=[5])
+    log10_dilutions: list[float] = Field(default=[], max_length=1000, examples=[[-5, -6, -7, -8]])
+    titrates: Literal["virus", "serum", ""] = ""
+    volume: float | None = Field(default=None, examples=[0.1])
+    rule: str = Field(default="", examples=["spearman-karber"])
+    layout: str = Field(default="", description="Name of a layout that comes along: favn ...")
+    positive: str = Field(default="", description="The class that is a positive well.")
+    reference_iu: float | None = None
+    wells: list[dict[str, str | int | float | bool | None]] = Field(
+        default=[],
+        max_length=MOST_WELLS,
+        description="Rows with plate, well and positive, or label and p_<class>.",
+    )
+
+
+class Cells(_Strict):
+    """Calls to be counted."""
+
+    calls: list[dict[str, str | int | float | bool | None]] = Field(
+        min_length=1,
+        max_length=1_000_000,
+        examples=[[{"label": "neutrophil", "decided": True, "slide": "a"}]],
+    )
+    by: str = ""
+    bundle: str = Field(default="", description="Served bundle that corrects the counts.")
+    interval: Literal["goodman", "sison-glaz"] = "goodman"
