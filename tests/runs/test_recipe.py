@@ -102,8 +102,8 @@ def test_the_default_learner_is_announced(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_preset_freezes_its_own_network_alone() -> None:
     """How deep belongs to the network and its weights; random layers are never frozen."""
-    assert make("finetune", "standard")[0].settings.frozen_depth > 0
+    assert make("finetune", "quick")[0].settings.frozen_depth > 0
     for table in ({"backbone": "resnet18"}, {"weights": "nothing"}):
-        assert make("finetune", "standard", **table)[0].settings.frozen_depth == 0
-    own = make("finetune", "standard", backbone="resnet18", frozen_depth=0.3)[0]
+        assert make("finetune", "quick", **table)[0].settings.frozen_depth == 0
+    own = make("finetune", "quick", backbone="resnet18", frozen_depth=0.3)[0]
     assert own.settings.frozen_depth == 0.3

@@ -14,11 +14,9 @@ import cytowell
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Task
 from cytowell.models.build import build
-from cytowell.models.classifier import Classifier
 from cytowell.training.finetune import LEARNER, TIGHT, Trained, probe_features
 from cytowell.training.packs import pack
 from cytowell.training.recipe import Finetune
-from cytowell.training.refit import refit
 from cytowell.types import Dataset
 
 pytestmark = pytest.mark.torch
@@ -146,46 +144,6 @@ def test_resume_takes_no_checkpoint_of_other_data(
     said.clear()
     fit(replace(given, resume=True, said=said.append, train=given.train[1:]))
     assert not any("going on" in s for s in said)
-
-
-def test_few_images_have_their_head_fitted_anew(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    kept = fit(task(dataset, tiny, tmp_path / "kept", refit=0)).network
-    fitted = fit(task(dataset, tiny, tmp_path / "fitted", refit=2)).network
-    again = fit(task(dataset, tiny, tmp_path / "again", refit=2)).network
-    many = fit(task(dataset, tiny, tmp_path / "many", refit=2, small_below=10, batch=8)).network
-    for name, value in kept.state_dict().items():
-        same = torch.equal(value, fitted.state_dict()[name])
-        assert same != name.startswith("head."), name
-    assert torch.equal(fitted.head.weight, again.head.weight)
-    assert torch.equal(many.head.weight, kept.head.weight)
-
-
-def test_a_head_fitted_anew_is_as_sure_as_the_old_one(
-    dataset: Dataset, tiny: dict[str, Any]
-) -> None:
-    classes = len(dataset.classes)
-    network = Classifier(build(tiny["backbone"], tiny["weights"]), 256, classes).eval()
-    torch.nn.init.normal_(network.head.weight, std=0.2)
-    s = Finetune(**tiny, phases=((32, 1),), refit=2)
-    pixels = pack(dataset, Preprocessing(size=32))
-    images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
-
-    def spread() -> float:
-        with torch.no_grad():
-            logits = network(images).logits
-        return float((logits - logits.mean(dim=1, keepdim=True)).std())
-
-    before = spread()
-    refit(network, pixels, dataset.labels, s, seed=1)
-    assert spread() == pytest.approx(before, rel=0.4)
-    with torch.no_grad():
-        right = (network(images).logits.argmax(dim=1).numpy() == dataset.labels).mean()
-    assert right > 1.5 / classes
-    head = network.head.weight.clone()
-    refit(network, pixels[:1], dataset.labels[:1], s, seed=1)
-    assert torch.equal(network.head.weight, head), "a class without an image says nothing"
 
 
 @pytest.mark.timeout(240)

@@ -26,7 +26,6 @@ from cytowell.training.loop import Job, Material, train
 from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
-from cytowell.training.refit import refit
 from cytowell.types import Dataset, Pixels
 
 TIGHT = 0.83
@@ -114,9 +113,6 @@ class FinetuneLearner:
             pointed=task.pointed,
         )
         network, curve = _trained(job, network, task)
-        if s.refit and s.objective == "classes" and len(learn) < s.small_below:
-            last = pack(learn, around(replace(record, size=s.size), s.size))
-            refit(network, last, learn.labels, s, task.seed)
         network.backbone.views = s.mirrored
         return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
 
