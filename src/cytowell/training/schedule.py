@@ -61,7 +61,7 @@ def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
     """Give parameters with their share of the rate by depth; no decay on norms and biases.
 
     Layers below the depth `frozen_depth` keep their weights and are in no group: no gradient is
-    computed for them, which saves a third of a step, for the first layers have the largest maps.
+    computed for them, which saves much of a step, for the first layers have the largest maps.
     """
     groups = []
     for depth, parameters in network.backbone.depth_groups():
