@@ -54,12 +54,22 @@ def command(
             help="postgresql://... in place of SQLite in the data folder.", show_default=False
         ),
     ] = "",
+    inbox: Annotated[
+        str,
+        typer.Option(
+            help="Folder whose photographs are called as a camera saves them.", show_default=False
+        ),
+    ] = "",
+    detector: Annotated[
+        str, typer.Option(help="Detector bundle, to find cells.", show_default=False)
+    ] = "",
+    no_pages: Annotated[bool, typer.Option("--no-pages", help="The service alone.")] = False,
     waiting: Annotated[
         int, typer.Option(help="Images that wait before more are refused.", min=1)
     ] = 256,
     quiet: QuietOption = False,
 ) -> None:
-    """Serve bundles over HTTP: POST /v1/predict and others; OpenAPI at /v1/openapi.json."""
+    """Serve bundles: pages at /, the service at /v1 (OpenAPI at /v1/openapi.json)."""
     settings = "cytowell.serving.settings"
     if new_key:
         key = secrets.token_urlsafe(32)
@@ -75,11 +85,18 @@ def command(
     allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
     if database and not data:
         raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
-    app = registry.part("cytowell.serving.app:application")(
-        named, allowed, Path(data) if data else None, database
+    kept = registry.part("cytowell.serving.app:Kept")(
+        Path(data) if data else None,
+        database,
+        Path(inbox) if inbox else None,
+        {"cells": detector} if detector else {},
+        not no_pages,
     )
+    app = registry.part("cytowell.serving.app:application")(named, allowed, kept)
     with speaking(quiet) as speaker:
-        speaker.said(f"http://{host}:{port}/v1/openapi.json  {', '.join(named)}")
+        speaker.said(f"http://{host}:{port}/  {', '.join(named)}")
+        if not data:
+            speaker.said("What is said on the pages is kept until the server ends; --data keeps it.")
         if host not in LOCAL and not known:
             speaker.said("Anybody who reaches this address may use it: --keys lets few in.")
         for name, loaded in named.items():

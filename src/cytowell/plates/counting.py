@@ -320,7 +320,9 @@ def _seen(row: Mapping[str, Any], chance: Any, positive: str, typed: bool, where
         yes = text in _YES
         return Well((float(yes),), int(yes), toxic)
     label, truth = str(row["label"]).strip(), str(row["truth"]).strip()
-    if truth and str(row["who"]).strip():
+    if str(row["who"]).strip():
+        if not truth:  # a person looked, and nobody can decide
+            return Well(toxic=toxic, unread=1)
         yes = truth == positive
         changed = int(truth != label)
         return Well((float(yes),), int(yes), toxic or truth.lower() == TOXIC, 0, changed)

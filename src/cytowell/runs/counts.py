@@ -162,7 +162,9 @@ def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:
         by_hand = bool(columns["truth"][i] and columns["who"][i])
         failed = bool(columns["error"][i]) and not by_hand
         calls.append(columns["truth"][i] if by_hand else "" if failed else label)
-        decided.append(by_hand or str(sure[i]).strip().lower() not in ("false", "0"))
+        # A person who names no class says that nobody can decide.
+        sure_enough = not columns["who"][i] and str(sure[i]).strip().lower() not in ("false", "0")
+        decided.append(by_hand or sure_enough)
     return calls, decided
 
 

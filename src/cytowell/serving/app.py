@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +19,56 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 import cytowell
+from cytowell import registry as registered
 from cytowell.runtime.bundle import Bundle
 from cytowell.serving.api import routes
 from cytowell.serving.desk import Desk
-from cytowell.serving.guard import CSP, Guard, Meters
+from cytowell.serving.guard import Guard, Meters
+from cytowell.serving.house import House
+from cytowell.serving.inbox import Inbox
 from cytowell.serving.jobs import Jobs
+from cytowell.serving.later import Later
+from cytowell.serving.porter import Porter
 from cytowell.serving.settings import Allowed
+from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Gone, Store, url_of
 from cytowell.storage import explaining
 
+PAGES = "pages"
+"""Folder, in the private one, of files that pages take in and hand out."""
+
+QUOTA = 20 << 30
+"""Bytes of them that are kept at once."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a server keeps things, and what it watches.
+
+    Attributes
+    ----------
+    data
+        Private folder for photographs, jobs, taught bundles and SQLite; without it everything is
+        kept until the server ends, and there are no jobs.
+    database
+        Address of PostgreSQL in place of SQLite.
+    inbox
+        Folder whose photographs are called as they come.
+    detectors
+        Detector bundles by name, for cells.
+    pages
+        Whether there are pages beside the service.
+    """
+
+    data: Path | None = None
+    database: str = ""
+    inbox: Path | None = None
+    detectors: Mapping[str, str] = field(default_factory=dict)
+    pages: bool = True
+
 
 def application(
-    bundles: Mapping[str, Bundle],
-    allowed: Allowed | None = None,
-    data: Path | None = None,
-    database: str = "",
+    bundles: Mapping[str, Bundle], allowed: Allowed | None = None, kept: Kept | None = None
 ) -> FastAPI:
     """Make the application.
 
@@ -39,34 +78,43 @@ def application(
         By the name that requests use; the first is meant where none is named.
     allowed
         Limits; all defaults without it.
-    data
-        Private folder for jobs' uploads and for SQLite; without it no jobs are kept.
-    database
-        Address of PostgreSQL in place of SQLite.
+    kept
+        Where things are kept; until the server ends without it.
 
     Raises
     ------
     StorageError
-        If folder or database cannot be used.
+        If folder or database cannot be used, or the inbox is none.
     """
-    limits = allowed or Allowed()
+    limits, places = allowed or Allowed(), kept or Kept()
     desk = Desk(bundles, limits.waiting)
-    jobs = store = None
-    if data is not None:
-        with explaining(data):
-            data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store(url_of(data, database))
-        jobs = Jobs(desk, store, data / "uploads")
+    ends = contextlib.ExitStack()
+    ends.callback(desk.close)
+    folder = places.data
+    if folder is None:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="cytowell-")))
+    with explaining(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(url_of(folder, places.database))
+    ends.callback(store.close)
+    jobs = None
+    if places.data is not None:
+        jobs = Jobs(desk, store, folder / "uploads")
+        ends.callback(jobs.close)
+    house = House(desk, Sittings(store, folder / "sittings"), folder, places.detectors)
+    inbox = None
+    if places.inbox is not None:
+        inbox = Inbox(house, places.inbox)
+        ends.callback(inbox.close)
     registry = CollectorRegistry()
     meters = Meters(registry)
+    later = Later(functools.partial(_pages, house, inbox, limits)) if places.pages else None
 
     @contextlib.asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        if jobs is not None and store is not None:
-            jobs.close()
-            store.close()
-        desk.close()
+        async with later.living() if later else contextlib.nullcontext():
+            yield
+        ends.close()
 
     app = FastAPI(
         title="Cytowell",
@@ -77,10 +125,11 @@ def application(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
-    app.state.desk = desk
+    app.state.house = house
     app.include_router(routes(desk, limits, meters, jobs))
-
     _watched(app, desk, store, meters, registry)
+    if later is not None:
+        app.mount("/", Porter(later, functools.partial(_is_full, folder / PAGES)))
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     paths = frozenset(
@@ -89,6 +138,19 @@ def application(
     )
     app.add_middleware(Guard, allowed=limits, meters=meters, paths=paths)
     return app
+
+
+def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
+    """Make the pages; their toolkit is loaded only here, and keeps its files in our folder."""
+    os.environ["GRADIO_TEMP_DIR"] = str(house.folder / PAGES)
+    mounted = registered.part("cytowell.serving.pages:mounted")
+    pages: FastAPI = mounted(FastAPI(), house, inbox, allowed.upload)
+    return pages
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether what pages have taken in fills its room."""
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) > QUOTA
 
 
 def _watched(
@@ -121,8 +183,7 @@ def _watched(
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     """Give every refusal the same shape."""
     assert isinstance(error, HTTPException)
-    headers = {"content-security-policy": CSP, **(error.headers or {})}
-    return JSONResponse({"error": str(error.detail)}, error.status_code, headers)
+    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -131,4 +192,4 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     first: Any = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     words = f"{where or 'The body'}: {first['msg']}."
-    return JSONResponse({"error": words}, 400, {"content-security-policy": CSP})
+    return JSONResponse({"error": words}, 400)

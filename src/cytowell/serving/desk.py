@@ -90,6 +90,10 @@ class Desk:
             )
         return wanted
 
+    def take(self, name: str, bundle: Bundle) -> None:
+        """Serve one more bundle, or another under this name, from now on."""
+        self.bundles = {**self.bundles, name: bundle}
+
     def submit(self, bundle: str, images: Sequence[Encoded]) -> list[Future[Answer]]:
         """Hand images in; each future is one image's answer, in order.
 

@@ -17,6 +17,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cytowell.serving import login
+from cytowell.serving.login import Cookies
+from cytowell.serving.porter import UPLOAD
 from cytowell.serving.settings import Allowed, digest_of
 
 LOG = logging.getLogger("cytowell.serving")
@@ -24,11 +27,28 @@ LOG = logging.getLogger("cytowell.serving")
 OPEN = ("/healthz", "/readyz")
 """Paths that need no key: whoever restarts the server asks them."""
 
+LOGIN = "/login"
+
+TRIES = 10
+"""Keys that an address may try in a minute."""
+
 CLIENTS = 10_000
 """Clients whose rate is remembered."""
 
 CSP = "default-src 'none'; frame-ancestors 'none'"
 """Of what is no page: nothing may be loaded by it."""
+
+PAGE_CSP = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; frame-src 'self'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+"""Of the pages: as strict as Gradio allows, which starts with inline scripts and makes functions of
+templates. Nothing comes from, or goes to, another host."""
+
+UNCOUNTED = ("/assets/", "/static/", "/svelte/", "/theme.css", "/gradio_api/file=")
+"""Parts of pages, which come by the hundred: they are not counted against the rate."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -67,12 +87,12 @@ class Guard:
         self._allowed = allowed
         self._meters = meters
         self._paths = paths
-        self._large = f"A request holds {allowed.body} bytes at most."
+        self._cookies = Cookies()
         self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "websocket" and self._allowed.keys:
+        if scope["type"] == "websocket":  # nothing here speaks it
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -91,15 +111,23 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add(message, {**HEADERS, "x-request-id": mark})
+                csp = CSP if self._is_service(scope["path"]) else PAGE_CSP
+                own = {**HEADERS, "x-request-id": mark, "content-security-policy": csp}
+                if scope["path"].startswith(UNCOUNTED):
+                    own.pop("cache-control")
+                _add(message, own)
             await send(message)
 
         refused = self._refused(scope, headers)
         try:
-            if refused is not None:
+            if self._allowed.keys and scope["path"] == LOGIN:
+                await self._login(scope, headers, receive, noted)
+            elif refused is not None and self._asks_for_page(scope, refused[0], headers):
+                await _send(noted, 303, b"", {"location": LOGIN})
+            elif refused is not None:
                 await _say(noted, *refused)
             else:
-                await self._app(scope, self._counted(headers, receive), noted)
+                await self._app(scope, self._counted(scope["path"], receive), noted)
         finally:
             took = time.perf_counter() - start
             path = self._meter(scope["path"])
@@ -114,6 +142,38 @@ class Guard:
             }
             LOG.info(json.dumps(line))
 
+    @staticmethod
+    def _is_service(path: str) -> bool:
+        return path.startswith("/v1/") or path in (*OPEN, "/metrics")
+
+    def _asks_for_page(self, scope: Scope, status: int, headers: Headers) -> bool:
+        """Whether a browser asks for a page without a key: it is shown the form."""
+        page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+        return status == 401 and page and not self._is_service(scope["path"])
+
+    async def _login(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Show the form, or take a key from it."""
+        shown = {"content-type": "text/html; charset=utf-8"}
+        client = (scope.get("client") or ("unknown", 0))[0]
+        if scope["method"] != "POST":
+            await _send(send, 200, login.PAGE.format(said="").encode(), shown)
+            return
+        body, more = b"", True
+        counted = self._counted(scope["path"], receive)
+        while more and len(body) <= login.LARGEST:
+            message = await counted()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if self._wait(f"login {client}", TRIES) > 0:
+            await _say(send, 429, "Too many keys were tried.", {"retry-after": "60"})
+            return
+        digest = digest_of(login.key_in(body[: login.LARGEST]))
+        if not _known(digest, self._allowed.keys):
+            await _send(send, 401, login.PAGE.format(said=login.WRONG).encode(), shown)
+            return
+        cookie = login.set_cookie(self._cookies.make(digest), scope.get("scheme") == "https")
+        await _send(send, 303, b"", {"location": "/", "set-cookie": cookie})
+
     def _meter(self, path: str) -> str:
         """Give the name under which a path is counted: a job's own is none."""
         if path.startswith("/v1/jobs/"):
@@ -127,23 +187,33 @@ class Guard:
             return None
         if self._allowed.keys:
             found = _key_of(headers)
-            if not found or not _known(digest_of(found), self._allowed.keys):
+            digest = digest_of(found) if found else self._cookies.digest_in(headers)
+            if not digest or not _known(digest, self._allowed.keys):
                 challenge = {"www-authenticate": "Bearer"}
                 return 401, "A key is needed: Authorization: Bearer KEY.", challenge
-            client = digest_of(found)
+            client = digest
+        most, _ = self._limits(scope["path"])
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._allowed.body:
-            return 413, self._large, {}
-        wait = self._wait(client)
+        if length.isdigit() and int(length) > most:
+            return 413, f"A request holds {most} bytes at most.", {}
+        if scope["path"].startswith(UNCOUNTED):
+            return None
+        wait = self._wait(client, self._allowed.rate)
         if wait > 0:
             return 429, "Too many requests.", {"retry-after": str(int(wait) + 1)}
         return None
 
-    def _wait(self, client: str) -> float:
+    def _limits(self, path: str) -> tuple[int, float]:
+        """Give the bytes of a request, and the seconds that it may take to arrive."""
+        if path == UPLOAD:
+            return self._allowed.upload, self._allowed.uploading
+        return self._allowed.body, self._allowed.arriving
+
+    def _wait(self, client: str, rate: int) -> float:
         """Give the seconds that a client has to wait; a bucket that refills evenly."""
-        if not self._allowed.rate:
+        if not rate:
             return 0.0
-        now, most = time.monotonic(), float(self._allowed.rate)
+        now, most = time.monotonic(), float(rate)
         left, since = self._rates.pop(client, (most, now))
         left = min(most, left + (now - since) * most / 60)
         self._rates[client] = (left - 1 if left >= 1 else left, now)
@@ -151,10 +221,11 @@ class Guard:
             self._rates.popitem(last=False)
         return 0.0 if left >= 1 else (1 - left) * 60 / most
 
-    def _counted(self, headers: Headers, receive: Receive) -> Receive:
+    def _counted(self, path: str, receive: Receive) -> Receive:
         """Count a body that does not say its length, and how long it takes to arrive."""
         seen = 0
-        end = time.monotonic() + self._allowed.arriving
+        most, seconds = self._limits(path)
+        end = time.monotonic() + seconds
         done = False
 
         async def counted() -> Message:
@@ -167,8 +238,8 @@ class Guard:
                 raise HTTPException(408, "The request took too long to arrive.") from None
             seen += len(message.get("body", b""))
             done = not message.get("more_body", False)
-            if seen > self._allowed.body:
-                raise HTTPException(413, self._large)
+            if seen > most:
+                raise HTTPException(413, f"A request holds {most} bytes at most.")
             return message
 
         return counted
@@ -195,7 +266,11 @@ def _add(message: MutableMapping[str, Any], headers: dict[str, str]) -> None:
 
 async def _say(send: Send, status: int, words: str, headers: dict[str, str]) -> None:
     body = json.dumps({"error": words}).encode()
-    given = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    await _send(send, status, body, {"content-type": "application/json", **headers})
+
+
+async def _send(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+    given = {"content-length": str(len(body)), **headers}
     await send(
         {
             "type": "http.response.start",

@@ -28,6 +28,8 @@ class Allowed:
         How long one request may take; 504 after it.
     arriving
         How long a body may take to arrive; 408 after it.
+    upload, uploading
+        The same two for photographs that a page uploads.
     rate
         Requests a minute of one client (key, else address); 0 for no limit.
     keys
@@ -39,6 +41,8 @@ class Allowed:
     waiting: int = 256
     seconds: float = 60.0
     arriving: float = 60.0
+    upload: int = 2 << 30
+    uploading: float = 900.0
     rate: int = 0
     keys: frozenset[str] = frozenset()
 

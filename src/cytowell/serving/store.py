@@ -146,7 +146,14 @@ class Store:
         return url.rsplit("@", maxsplit=1)[-1]
 
     @contextlib.contextmanager
-    def _session(self) -> Iterator[Session]:
+    def session(self) -> Iterator[Session]:
+        """Give a transaction: all of it is kept, or nothing.
+
+        Raises
+        ------
+        Gone
+            If the database does not answer.
+        """
         try:
             with Session(self._engine) as session, session.begin():
                 yield session
@@ -167,19 +174,19 @@ class Store:
         images
             Name and SHA-256 of each, in order.
         """
-        with self._session() as session:
-            session.add(JobRow(id=job, created=_now(), bundle=bundle, total=len(images)))
+        with self.session() as session:
+            session.add(JobRow(id=job, created=now(), bundle=bundle, total=len(images)))
             session.flush()
             session.add_all(
                 ImageRow(job=job, position=i, name=name, sha256=digest)
                 for i, (name, digest) in enumerate(images)
             )
             digest = hashlib.sha256("".join(d for _, d in images).encode()).hexdigest()
-            _append(session, "job", {"job": job, "bundle": bundle, "images": digest})
+            appended(session, "job", {"job": job, "bundle": bundle, "images": digest})
 
     def waiting(self, most: int) -> list[Waiting]:
         """Give images without an answer, oldest job first."""
-        with self._session() as session:
+        with self.session() as session:
             rows = session.execute(
                 select(ImageRow.job, JobRow.bundle, ImageRow.position, ImageRow.name)
                 .join(JobRow, JobRow.id == ImageRow.job)
@@ -191,7 +198,7 @@ class Store:
 
     def answer(self, answers: Sequence[tuple[Waiting, Mapping[str, Any]]]) -> None:
         """Keep answers, each once: one that is there already stays."""
-        with self._session() as session:
+        with self.session() as session:
             for slip, answer in answers:
                 session.execute(
                     update(ImageRow)
@@ -205,7 +212,7 @@ class Store:
 
     def job(self, job: str) -> JobState | None:
         """Give how far a job is; None if there is none of this name."""
-        with self._session() as session:
+        with self.session() as session:
             row = session.get(JobRow, job)
             if row is None:
                 return None
@@ -219,7 +226,7 @@ class Store:
     def expire(self, older: timedelta) -> list[str]:
         """Forget jobs that are older and done; give their names, whose uploads may go too."""
         before = (datetime.now(UTC) - older).isoformat()
-        with self._session() as session:
+        with self.session() as session:
             open_jobs = select(ImageRow.job).where(ImageRow.answer.is_(None))
             old = session.scalars(
                 select(JobRow.id).where(JobRow.created < before, JobRow.id.not_in(open_jobs))
@@ -230,19 +237,19 @@ class Store:
 
     def record(self, kind: str, what: Mapping[str, Any]) -> str:
         """Add a record to the trail; give its hash, which a report prints."""
-        with self._session() as session:
-            return _append(session, kind, what)
+        with self.session() as session:
+            return appended(session, kind, what)
 
     def last(self) -> str:
         """Give the trail's last hash."""
-        with self._session() as session:
+        with self.session() as session:
             end = session.get(TailRow, TAIL)
             return FIRST if end is None else end.hash
 
     def verify(self) -> tuple[int, str]:
         """Compute the whole chain anew; give how many records hold, and "" or what is wrong."""
         previous, number = FIRST, 0
-        with self._session() as session:
+        with self.session() as session:
             for row in session.scalars(select(RecordRow).order_by(RecordRow.number)):
                 if row.number != number + 1:
                     return number, f"record {number + 1} is missing"
@@ -256,14 +263,14 @@ class Store:
         return (number, "") if counted == number else (number, "records were added")
 
 
-def _append(session: Session, kind: str, what: Mapping[str, Any]) -> str:
+def appended(session: Session, kind: str, what: Mapping[str, Any]) -> str:
     """Add a record; the row of the chain's end is locked, so that two never follow the same."""
     end = session.get(TailRow, TAIL, with_for_update=True)
     if end is None:
         end = TailRow(id=TAIL, number=0, hash=FIRST)
         session.add(end)
         session.flush()
-    number, at = end.number + 1, _now()
+    number, at = end.number + 1, now()
     text = json.dumps(what, sort_keys=True, ensure_ascii=False)
     digest = _hash(end.hash, number, at, kind, text)
     session.add(RecordRow(number=number, at=at, kind=kind, what=text, hash=digest))
@@ -276,7 +283,8 @@ def _hash(previous: str, number: int, at: str, kind: str, what: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _now() -> str:
+def now() -> str:
+    """Give the time as it is kept: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat()
 
 

@@ -1,0 +1,279 @@
+"""What pages, inbox and service share: bundles, sittings, a private folder; photographs to calls."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import cytowell
+from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
+from cytowell.evaluation.calls_page import Told, write_calls_page
+from cytowell.images import SUFFIXES
+from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.finding import finder, objects
+from cytowell.runtime.heat import heated, seen
+from cytowell.runtime.overlays import Overlays
+from cytowell.serving.desk import Desk
+from cytowell.serving.sittings import Kept, Sittings
+from cytowell.sources.archive import unpack
+from cytowell.sources.walk import walk
+from cytowell.storage import explaining
+from cytowell.types import Box, Predictions, Sample
+
+Ticked = Callable[[int, int], None]
+
+MOST = 10_000
+"""Photographs that a page takes at once."""
+
+NOT_NAMED = "not named yet"
+
+_NAME = re.compile(r"[^\w .-]+")
+
+
+class House:
+    """A laboratory's bundles and sittings, as its pages use them.
+
+    Parameters
+    ----------
+    folder
+        Private; holds photographs of sittings and bundles that were taught here.
+    detectors
+        By name, for cells.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        sittings: Sittings,
+        folder: Path,
+        detectors: Mapping[str, str] | None = None,
+    ) -> None:
+        self.desk = desk
+        self.sittings = sittings
+        self.folder = folder
+        self.detectors = dict(detectors or {})
+        self._calling = threading.Semaphore(2)
+        self.bundles_folder = folder / "bundles"
+        with explaining(folder):
+            self.bundles_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.refused: list[str] = []
+        for place in sorted(self.bundles_folder.iterdir()):
+            try:
+                self.take(place.name, place)
+            except CytowellError as error:
+                self.refused.append(str(error))
+
+    def take(self, name: str, place: Path) -> None:
+        """Serve a bundle under a name, from now on."""
+        self.desk.take(name, cytowell.load(place))
+
+    @property
+    def finds(self) -> list[str]:
+        """What can be looked for in photographs."""
+        return ["none", "wells", *(["cells"] if self.detectors else [])]
+
+    def call(
+        self,
+        photographs: Sequence[str | Path],
+        bundle: str,
+        find: str,
+        title: str,
+        ticked: Ticked = lambda done, of: None,
+    ) -> str:
+        """Take photographs in, call them, keep the calls; give the sitting.
+
+        Raises
+        ------
+        EmptyDataset
+            If there is no photograph.
+        UnknownName, StorageError, Gone
+            If there is no such bundle, no room, or no database.
+        """
+        name = self.desk.named(bundle)
+        files = expanded(photographs)
+        served = self.desk.bundles[name]
+        sitting = self.sittings.begin(title, name, served.digest, served.classes)
+        places = self.sittings.take_in(sitting, files)
+        self.sittings.keep(sitting, self._called(served, places, find, ticked))
+        return sitting
+
+    def _called(
+        self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
+    ) -> Predictions:
+        looks = finder(find, 0, next(iter(self.detectors.values()), ""))
+        samples = objects([Sample(p) for p in places], looks)
+        known = {p: i for i, p in enumerate(places)}
+        parts = []
+        with self._calling:
+            for part in bundle.stream(samples):
+                parts.append(part)
+                ticked(1 + max(known[s.path] for s in part.samples), len(places))
+        return Predictions.join(parts)
+
+    def call_boxes(self, sitting: str, photograph: str, boxes: Sequence[Box]) -> None:
+        """Call a photograph's boxes anew, as a person has corrected them.
+
+        Parameters
+        ----------
+        photograph
+            Where it lies, as its calls say.
+
+        Raises
+        ------
+        Expired
+            If the sitting is not kept any more.
+        RecipeError
+            If the photograph is not of this sitting, or a box does not lie in it.
+        """
+        about = self.sittings.about(sitting)
+        before = [k for k in self.sittings.calls(sitting) if k.file == photograph]
+        if not before:
+            raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+        wells = {_place_of(k.row): k.row for k in before if k.row.get("well")}
+        samples = []
+        for number, box in enumerate(boxes, 1):
+            old = wells.get((box.x, box.y, box.width, box.height), {})
+            extra: dict[str, Any] = {
+                "object": number,
+                "plate": old.get("plate") or "",
+                "well": old.get("well") or "",
+                "score": None,
+            }
+            samples.append(Sample(photograph, group=photograph, box=box, extra=extra))
+        if not samples:
+            why = "a person found nothing in it"
+            samples = [Sample(photograph, group=photograph, nothing=why, extra={"object": None})]
+        with self._calling:
+            calls = self.desk.bundles[self.desk.named(about.bundle)].predict(samples)
+        self.sittings.keep(sitting, calls, replacing=photograph)
+
+    def name_photographs(
+        self, photographs: Sequence[str | Path], classes: Sequence[str], title: str
+    ) -> str:
+        """Take photographs in that a person is going to name; give the sitting."""
+        files = expanded(photographs)
+        sitting = self.sittings.begin(title, classes=classes)
+        places = self.sittings.take_in(sitting, files)
+        self.sittings.keep(sitting, unnamed(places, classes))
+        return sitting
+
+    def picture(self, sitting: str, kept: Kept, heat: bool = False) -> Image.Image | None:
+        """Give what a call is of, with or without what spoke for it; None if it is not to be read.
+
+        Where a bundle has no maps, or nothing was called, there is no heat in it.
+        """
+        about = self.sittings.about(sitting)
+        bundle = self.desk.bundles.get(about.bundle) or next(iter(self.desk.bundles.values()))
+        sample = Sample(kept.file, box=box_of(kept.row))
+        label = str(kept.row["label"])
+        try:
+            if heat and label in bundle.classes and bundle.facts.maps:
+                return heated(bundle, sample, bundle.classes.index(label))
+            return seen(bundle, sample)
+        except ImageError:
+            return None
+
+    def write_report(self, sitting: str, path: Path) -> None:
+        """Write the page of a sitting's calls."""
+        about = self.sittings.about(sitting)
+        kept = self.sittings.calls(sitting)
+        rows = self.sittings.frame(sitting).astype(object)
+        bundle = self.desk.bundles.get(about.bundle)
+        told = Told(
+            about.title,
+            about.classes,
+            {
+                "Bundle": f"{about.bundle}\nSHA-256 {about.digest}",
+                "Threshold": "" if bundle is None else f"{bundle.facts.threshold:.3f}",
+                "Sitting": f"{about.id}, begun {about.created}",
+                "Images": f"{len({k.sha256 for k in kept})} files; their SHA-256 are in the table",
+                "Trail ends with": self.sittings.store.last(),
+            },
+            bundle is not None and bundle.facts.synthetic,
+        )
+        records = rows.where(rows.notna(), None).to_dict("records")
+        write_calls_page(path, records, told, lambda i: self.picture(sitting, kept[i]))
+
+    def write_overlays(self, sitting: str, folder: Path) -> None:
+        """Draw the boxes of a sitting's photographs, coloured by what stands."""
+        drawn = Overlays(folder)
+        drawn(self.predictions(sitting))
+        drawn.flush()
+
+    def predictions(self, sitting: str) -> Predictions:
+        """Give a sitting's calls as predictions again; a person's word counts as certain."""
+        frame = self.sittings.frame(sitting, paths=True)
+        for i, (who, truth) in enumerate(zip(frame["who"], frame["truth"], strict=True)):
+            if who and f"p_{truth}" in frame.columns:
+                frame.loc[i, [c for c in frame.columns if c.startswith("p_")]] = 0.0
+                frame.loc[i, f"p_{truth}"] = 1.0
+                frame.loc[i, "decided"] = "true"
+        return Predictions.from_frame(frame.drop(columns=["truth", "who", "when", "why"]))
+
+
+def expanded(photographs: Sequence[str | Path]) -> list[Path]:
+    """Give photographs, those in zip archives included.
+
+    Raises
+    ------
+    EmptyDataset
+        If there is none, or more than a page takes.
+    """
+    out: list[Path] = []
+    for given in photographs:
+        file = Path(given)
+        if file.suffix.lower() == ".zip":
+            inside = walk(unpack(file))
+            out += [f for f in inside if f.suffix.lower() in SUFFIXES]
+        else:
+            out.append(file)
+    if not out:
+        raise EmptyDataset("There is no photograph.", "JPEG, PNG, TIFF, BMP, WebP are read.")
+    if len(out) > MOST:
+        raise EmptyDataset(
+            f"There are {len(out)} photographs; a page takes {MOST} at once.",
+            "cytowell predict takes any number.",
+        )
+    return out
+
+
+def unnamed(places: Sequence[str], classes: Sequence[str]) -> Predictions:
+    """Give rows of photographs that nobody has called yet."""
+    n = len(places)
+    return Predictions(
+        tuple(Sample(p, nothing=NOT_NAMED) for p in places),
+        tuple(classes),
+        np.full((n, len(classes)), np.nan),
+        np.zeros(n, dtype=np.bool_),
+        (NOT_NAMED,) * n,
+        ("",) * n,
+    )
+
+
+def box_of(row: Mapping[str, Any]) -> Box | None:
+    """Give the box of a row, None of a whole photograph."""
+    if row.get("x") is None or row.get("width") is None:
+        return None
+    return Box(*(float(row[n]) for n in ("x", "y", "width", "height")))
+
+
+def _place_of(row: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(row[n]) for n in ("x", "y", "width", "height"))
+
+
+def plain_name(text: str) -> str:
+    """Give a name that a folder may have, from what a person wrote."""
+    return _NAME.sub("-", text).strip(" .-")[:60]
+
+
+def listed(texts: str) -> Iterator[str]:
+    """Give the names in a text, one a line or between commas."""
+    for part in re.split(r"[,;\n]", texts):
+        if part.strip():
+            yield part.strip()

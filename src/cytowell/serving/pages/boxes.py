@@ -1,0 +1,60 @@
+"""Boxes on a photograph that a person moves, sizes, adds and takes out, by pointer or by keys."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cytowell.errors import RecipeError
+from cytowell.types import Box
+
+MOST = 5000
+
+NOTHING: dict[str, Any] = {"image": "", "width": 1, "height": 1, "boxes": [], "chosen": -1}
+
+TEMPLATE = (
+    "<svg class='boxes' viewBox='0 0 ${value.width} ${value.height}' role='application' "
+    "aria-label='boxes' tabindex='0'><image href='${value.image}' width='${value.width}' "
+    "height='${value.height}'/>${value.boxes.map((b, i) => \"<g data-i='\" + i + \"' tabindex='0' "
+    "role='img' aria-label='box \" + (i + 1) + \"' class='\" + (i === value.chosen ? 'chosen' : '') "
+    "+ \"'><rect x='\" + b[0] + \"' y='\" + b[1] + \"' width='\" + b[2] + \"' height='\" + b[3] + \"'/>"
+    "<circle cx='\" + (b[0] + b[2]) + \"' cy='\" + (b[1] + b[3]) + \"' r='\" + value.width / 120 + "
+    "\"'/></g>\").join('')}</svg>"
+)
+
+
+def editor() -> Any:
+    """Make the editor; its value is a photograph with boxes."""
+    script = Path(__file__).with_name("boxes.js").read_text(encoding="utf-8")
+    return gr.HTML(value=NOTHING, html_template=TEMPLATE, js_on_load=script, elem_id="boxes")
+
+
+def read_boxes(value: Any) -> list[Box]:
+    """Read the editor's boxes: upper left corner, width, height, in pixels of the photograph.
+
+    Raises
+    ------
+    RecipeError
+        If they are no boxes inside the photograph.
+    """
+    try:
+        width, height = float(value["width"]), float(value["height"])
+        sides = [[float(side) for side in box] for box in value["boxes"]]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RecipeError("These are no boxes.", "Choose the photograph again.") from error
+    if len(sides) > MOST:
+        raise RecipeError(f"These are {len(sides)} boxes.", f"A photograph has {MOST} at most.")
+    out = []
+    for box in sides:
+        if len(box) != 4 or not all(math.isfinite(side) for side in box):
+            raise RecipeError("These are no boxes.", "Choose the photograph again.")
+        x, y, w, h = box
+        left, top = max(0.0, x), max(0.0, y)
+        right, bottom = min(width, x + w), min(height, y + h)
+        if right - left < 2 or bottom - top < 2:
+            raise RecipeError("A box does not lie in the photograph.", "Move it or take it out.")
+        out.append(Box(round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)))
+    return out

@@ -1,0 +1,242 @@
+"""The call page: photographs in; calls, pictures, boxes and a report out."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from cytowell.errors import RecipeError
+from cytowell.evaluation.calls_page import is_open
+from cytowell.images import SUFFIXES, open_upright
+from cytowell.evaluation.pages import jpeg_uri
+from cytowell.serving.house import House, box_of
+from cytowell.serving.pages.boxes import NOTHING, editor, read_boxes
+from cytowell.serving.pages.parts import (
+    PRIVATE,
+    card,
+    colour_of,
+    explained,
+    outlet,
+    spoken,
+    t,
+    zipped,
+)
+from cytowell.serving.pages.words import language_of, say
+from cytowell.serving.sittings import Kept
+from cytowell.types import Box
+
+PHOTOGRAPH = 1400
+"""Longer side in pixels of a photograph whose boxes are corrected."""
+
+TYPES = [*sorted(SUFFIXES), ".zip"]
+
+
+def page(house: House, sitting: Any) -> None:
+    """Lay the page out.
+
+    Parameters
+    ----------
+    sitting
+        The state that holds the sitting that is looked at.
+    """
+    names = list(house.desk.bundles)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
+            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"), elem_id="call-bundle")
+            finds = [(t(f"call.{find}"), find) for find in house.finds]
+            find = gr.Radio(finds, value="none", label=t("call.find"))
+            go = gr.Button(t("call.go"), variant="primary", elem_id="call-go")
+            summary = gr.Markdown(elem_id="call-summary", elem_classes="live")
+        with gr.Column(scale=3, min_width=320):
+            table = gr.Dataframe(
+                label=t("call.table"), interactive=False, show_search="filter", wrap=False,
+                elem_id="call-table", max_height=420,
+            )  # fmt: skip
+            shown = gr.HTML(elem_id="call-card", elem_classes="live")
+            grid = gr.HTML(elem_id="call-grid")
+    with gr.Row():
+        csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="call-csv")
+        report = gr.DownloadButton(t("app.page"), visible=False, elem_id="call-report")
+        drawn = gr.DownloadButton(t("call.overlays"), visible=False, elem_id="call-overlays")
+    results = [sitting, summary, table, shown, grid, csv, report, drawn]
+    with gr.Accordion(t("call.boxes"), open=False, visible=False) as correcting:
+        gr.Markdown(t("call.boxes_help"))
+        photograph = gr.Dropdown([], label=t("call.boxes_photo"), elem_id="boxes-photo")
+        boxes = editor()
+        again = gr.Button(t("call.boxes_go"), elem_id="boxes-go")
+
+    @explained
+    def call(
+        given: list[str] | None, name: str, what: str, request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by its default
+    ) -> tuple[Any, ...]:  # fmt: skip
+        language = language_of(request)
+        photographs = given or []
+        words = say(language, "call.ticked")
+        title = _title(photographs)
+        made = house.call(
+            photographs, name, what, title,
+            lambda done, of: progress((done, of), desc=words, unit=""),
+        )  # fmt: skip
+        return results_of(house, language, made) + _photographs(house, made)
+
+    @explained
+    def pick(made: str, event: gr.SelectData, request: gr.Request) -> str:
+        row = event.row_value
+        kept = house.sittings.calls(made, [int(row[0])])
+        return card(house, language_of(request), made, kept[0]) if kept else ""
+
+    @explained
+    def look(made: str, chosen: str | None) -> Any:
+        return _boxes_of(house, made, chosen) if chosen else NOTHING
+
+    @explained
+    def correct(made: str, chosen: str, drawn_boxes: Any, request: gr.Request) -> tuple[Any, ...]:
+        file = next((k.file for k in house.sittings.calls(made) if k.name == chosen), "")
+        house.call_boxes(made, file, read_boxes(drawn_boxes))
+        return (*results_of(house, language_of(request), made), _boxes_of(house, made, chosen))
+
+    go.click(call, [files, bundle, find], [*results, correcting, photograph, boxes], **PRIVATE)
+    table.select(pick, [sitting], [shown], **PRIVATE)
+    photograph.change(look, [sitting, photograph], [boxes], **PRIVATE)
+    again.click(correct, [sitting, photograph, boxes], [*results, boxes], **PRIVATE)
+
+
+def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
+    """Give what the page shows of a sitting: its name, summary, table, card, grid and files."""
+    kept = house.sittings.calls(sitting)
+    folder = outlet(house)
+    csv, report = folder / "calls.csv", folder / "report.html"
+    house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
+    house.write_report(sitting, report)
+    boxed = any(box_of(k.row) is not None for k in kept)
+    drawn = ""
+    if boxed:
+        house.write_overlays(sitting, folder / "overlays")
+        drawn = zipped(folder / "overlays")
+    hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
+    return (
+        sitting,
+        _summary(language, kept),
+        table_of(language, kept),
+        hint,
+        grid_of(house, language, sitting, kept),
+        gr.DownloadButton(value=str(csv), visible=True),
+        gr.DownloadButton(value=str(report), visible=True),
+        gr.DownloadButton(value=drawn or None, visible=boxed),
+    )
+
+
+def table_of(language: str, kept: Sequence[Kept]) -> pd.DataFrame:
+    """Give calls as a person reads them; the first column is the call's number."""
+    placed = any(k.row.get("object") is not None for k in kept)
+    rows = []
+    for k in kept:
+        p = k.row.get("probability")
+        row: dict[str, Any] = {"#": k.position, "path": k.name}
+        if placed:
+            row["object"] = str(k.row.get("well") or k.row.get("object") or "")
+        row["call"] = spoken(language, k.row)
+        row["probability"] = "" if p is None else f"{float(p):.3f}"
+        row["review"] = (k.said[-1].label or say(language, "app.cannot")) if k.said else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def grid_of(house: House, language: str, sitting: str, kept: Sequence[Kept]) -> str:
+    """Draw plates whose wells were found, each well in the colour of its call."""
+    classes = house.sittings.about(sitting).classes
+    plates: dict[str, dict[str, Kept]] = {}
+    for k in kept:
+        if k.row.get("well"):
+            plate = f"{k.name} {k.row.get('plate') or ''}".strip()
+            plates.setdefault(plate, {})[str(k.row["well"])] = k
+    out = ""
+    for plate, wells in plates.items():
+        rows = sorted({w[0] for w in wells})
+        columns = range(1, 1 + max(int(w[1:]) for w in wells))
+        head = "".join(f"<th scope='col'>{c}</th>" for c in columns)
+        body = ""
+        for r in rows:
+            cells = "".join(_spot(classes, language, wells.get(f"{r}{c}")) for c in columns)
+            body += f"<tr><th scope='row'>{r}</th>{cells}</tr>"
+        caption = html.escape(say(language, "call.grid", plate=plate))
+        out += (
+            f"<table class='wells'><caption>{caption}</caption>"
+            f"<tr><td></td>{head}</tr>{body}</table>"
+        )
+    if out:
+        keys = "".join(
+            f"<li><span style='background:{colour_of(classes, c)}'></span>{html.escape(c)}</li>"
+            for c in classes
+        )
+        out += f"<ul class='keys'>{keys}<li><span class='open'>?</span>{html.escape(say(language, 'app.cannot'))}</li></ul>"
+    return out
+
+
+def _spot(classes: tuple[str, ...], language: str, kept: Kept | None) -> str:
+    if kept is None:
+        return "<td></td>"
+    word = kept.said[-1].label if kept.said else str(kept.row["label"])
+    open_ = is_open({**kept.row, "who": kept.said[-1].who if kept.said else ""}) or not word
+    name = say(language, "app.cannot") if open_ else word
+    title = html.escape(f"{kept.row['well']}: {name}", quote=True)
+    if open_:
+        return f"<td><span class='open' role='img' aria-label='{title}' title='{title}'>?</span></td>"
+    colour = colour_of(classes, word)
+    sign = html.escape(word[:1].upper())
+    return (
+        f"<td><span style='background:{colour}' role='img' aria-label='{title}' "
+        f"title='{title}'>{sign}</span></td>"
+    )
+
+
+def _summary(language: str, kept: Sequence[Kept]) -> str:
+    decided = sum(str(k.row["decided"]) == "true" for k in kept)
+    failed = sum(bool(k.row["error"]) for k in kept)
+    waiting = sum(is_open(k.row) and not k.said for k in kept)
+    told = say(
+        language, "call.summary", decided=decided, open=waiting, failed=failed, all=len(kept)
+    )
+    return f"**{told}**"
+
+
+def _title(photographs: Sequence[str]) -> str:
+    names = [Path(p).name for p in photographs]
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{names[0]} +{len(names) - 1}"
+
+
+def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
+    """Give the accordion, the choice of photographs and the first one's boxes."""
+    kept = [k for k in house.sittings.calls(sitting) if "object" in k.row and not k.row["error"]]
+    names = list(dict.fromkeys(k.name for k in kept))
+    first = names[0] if names else None
+    return (
+        gr.Accordion(visible=bool(names)),
+        gr.Dropdown(choices=names, value=first),
+        _boxes_of(house, sitting, first) if first else NOTHING,
+    )
+
+
+def _boxes_of(house: House, sitting: str, photograph: str | None) -> Any:
+    """Give a photograph and its boxes as the editor takes them."""
+    kept = [k for k in house.sittings.calls(sitting) if k.name == photograph]
+    if not kept:
+        raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+    image = open_upright(kept[0].file)
+    found: list[Box] = [b for k in kept if (b := box_of(k.row)) is not None]
+    return {
+        "image": jpeg_uri(image, PHOTOGRAPH),
+        "width": image.width,
+        "height": image.height,
+        "boxes": [[b.x, b.y, b.width, b.height] for b in found],
+        "chosen": -1,
+    }

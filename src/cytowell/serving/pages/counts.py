@@ -1,0 +1,58 @@
+"""The count page: calls of a smear to a differential count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from cytowell.errors import EmptyDataset
+from cytowell.runs.counts import count_calls, write_counts
+from cytowell.serving.house import House
+from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
+from cytowell.serving.pages.plates import results_of
+from cytowell.serving.pages.words import language_of, say
+
+
+def page(house: House) -> Any:
+    """Lay the page out; give the choice of sittings."""
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            file = gr.File(label=t("count.file"), file_types=[".csv", ".parquet"])
+            chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="count-sitting")
+            by = gr.Textbox(label=t("count.by"), elem_id="count-by")
+            interval = gr.Radio(["goodman", "sison-glaz"], value="goodman", label=t("count.interval"))
+            correct = gr.Checkbox(label=t("count.correct"), value=True)
+            names = list(house.desk.bundles)
+            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
+            go = gr.Button(t("count.go"), variant="primary", elem_id="count-go")
+        with gr.Column(scale=3, min_width=320):
+            report = gr.HTML(elem_id="count-report")
+            with gr.Row():
+                csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="count-csv")
+                record = gr.DownloadButton(t("app.json"), visible=False, elem_id="count-json")
+                paper = gr.DownloadButton(t("app.page"), visible=False, elem_id="count-page")
+
+    @explained
+    def count(
+        given: str | None, sitting: str, column: str, kind: str, corrected: bool, name: str,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        language = language_of(request)
+        folder = outlet(house)
+        table = given
+        served = house.desk.bundles[house.desk.named(name)]
+        if not table:
+            if not sitting:
+                raise EmptyDataset("There is nothing to count.", "Give a table, or choose calls.")
+            table = str(folder / "calls.csv")
+            house.sittings.frame(sitting).to_csv(table, index=False, lineterminator="\n")
+        counted = count_calls(
+            table, column.strip(), served if corrected else None, interval=kind
+        )
+        out = write_counts(folder / "count", counted)
+        return results_of(out, say(language, "app.report"))
+
+    given = [file, chosen, by, interval, correct, bundle]
+    go.click(count, given, [report, csv, record, paper], **PRIVATE)
+    return chosen

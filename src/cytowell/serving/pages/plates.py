@@ -1,0 +1,145 @@
+"""The plate page: photographs, calls or counts to titres with their verdict on validity."""
+
+from __future__ import annotations
+
+import functools
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from cytowell.errors import RecipeError
+from cytowell.plates.counting import require_counts
+from cytowell.plates.layout import Layout
+from cytowell.plates.layout_files import read_layout, ready_files
+from cytowell.runs.plate import place, titrate_photographs, way_of
+from cytowell.runs.run import Voice
+from cytowell.runs.titres import Titration, read_titration, settings, write_results_of
+from cytowell.runtime.bundle import Bundle
+from cytowell.serving.house import House, expanded
+from cytowell.serving.pages.calls import TYPES
+from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
+from cytowell.serving.pages.words import language_of, say
+from cytowell.types import Sample
+
+FROM = ("photographs", "sitting", "typed")
+HEADERS = ["sample", "role", "log10_dilution", "positive", "replicates"]
+EXAMPLE = [["serum", "test", -0.48, 4, 4], ["serum", "test", -0.95, 2, 4],
+           ["serum", "test", -1.43, 0, 4]]  # fmt: skip
+
+
+def page(house: House) -> Any:
+    """Lay the page out; give the choice of sittings."""
+    names = list(house.desk.bundles)
+    ready = [file.stem for file in ready_files()]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            ways = [(t(f"plate.{way}"), way) for way in FROM]
+            way = gr.Radio(ways, value="photographs", label=t("plate.from"), elem_id="plate-from")
+            files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
+            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
+            chosen = gr.Dropdown([], label=t("app.sitting"), visible=False, elem_id="plate-sitting")
+            typed = gr.Dataframe(
+                value=EXAMPLE, headers=HEADERS, label=t("plate.table"), interactive=True,
+                visible=False, elem_id="plate-table", type="array",
+            )  # fmt: skip
+            layout = gr.Dropdown(ready, value="favn", label=t("plate.layout"), elem_id="plate-layout")
+            own = gr.File(label=t("plate.own"), file_types=[".toml", ".csv"], height=90)
+            kinds = [(t("plate.as_layout"), ""), (t("plate.infected"), "infected"),
+                     (t("plate.protected"), "protected")]  # fmt: skip
+            counts = gr.Radio(kinds, value="", label=t("plate.counts"))
+            positive = gr.Textbox(label=t("plate.positive"), elem_id="plate-positive")
+            iu = gr.Number(value=None, label=t("plate.iu"), minimum=0, elem_id="plate-iu")
+            go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
+        with gr.Column(scale=3, min_width=320):
+            report = gr.HTML(elem_id="plate-report")
+            with gr.Row():
+                csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="plate-csv")
+                record = gr.DownloadButton(t("app.json"), visible=False, elem_id="plate-json")
+                paper = gr.DownloadButton(t("app.page"), visible=False, elem_id="plate-page")
+
+    def switch(chosen_way: str) -> tuple[Any, ...]:
+        photographs = chosen_way == "photographs"
+        return (
+            gr.File(visible=photographs),
+            gr.Dropdown(visible=photographs),
+            gr.Dropdown(visible=chosen_way == "sitting", choices=choices(house)),
+            gr.Dataframe(visible=chosen_way == "typed"),
+        )
+
+    @explained
+    def compute(
+        chosen_way: str, photographs: list[str] | None, name: str, sitting: str, table: Any,
+        ready_name: str, file: str | None, polarity: str, call: str, reference: float | None,
+        request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, ...]:  # fmt: skip
+        language = language_of(request)
+        plan = settings(read_layout(file or ready_name), {"reference_iu": reference})
+        require_counts(plan, polarity)
+        voice = Voice(ticked=lambda done, of, what: progress((done, of), desc=what, unit=""))
+        out = outlet(house) / "titres"
+        served = house.desk.bundles[house.desk.named(name)]
+        make = functools.partial(
+            _titration, house, chosen_way, served, plan, call.strip(),
+            given=(photographs, sitting, table), voice=voice,
+        )  # fmt: skip
+        write_results_of(out, make)
+        return results_of(out, say(language, "app.report"))
+
+    way.change(switch, [way], [files, bundle, chosen, typed], **PRIVATE)
+    given = [way, files, bundle, chosen, typed, layout, own, counts, positive, iu]
+    go.click(compute, given, [report, csv, record, paper], **PRIVATE)
+    return chosen
+
+
+def _titration(
+    house: House, way: str, bundle: Bundle, layout: Layout, positive: str, folder: Path, *,
+    given: tuple[Any, str, Any], voice: Voice,
+) -> Titration:  # fmt: skip
+    """Compute what the page asks for; what it was computed from stays beside the results."""
+    photographs, sitting, table = given
+    wanted = positive or bundle.facts.positive or ""
+    if way == "photographs":
+        samples = [Sample(str(f)) for f in expanded(photographs or [])]
+        _require_class(bundle, wanted)
+        placed = place(samples, way_of(samples), layout)
+        return titrate_photographs(
+            placed, bundle, layout, folder / "calls.csv", wanted, voice=voice
+        )
+    if way == "sitting":
+        about = house.sittings.about(sitting)
+        known = house.desk.bundles.get(about.bundle)
+        wanted = positive or (known.facts.positive if known else "") or ""
+        if known is not None:
+            _require_class(known, wanted)
+        house.sittings.frame(sitting).to_csv(folder / "calls.csv", index=False)
+        return read_titration(folder / "calls.csv", layout, wanted)
+    frame = pd.DataFrame(table, columns=HEADERS).fillna("").astype(str)
+    rows = frame[frame.apply(lambda r: any(v.strip() for v in r), axis=1)]
+    rows.to_csv(folder / "counts.csv", index=False)
+    return read_titration(folder / "counts.csv", layout)
+
+
+def _require_class(bundle: Bundle, positive: str) -> None:
+    if not positive:
+        raise RecipeError(
+            "This classifier has no positive class.",
+            f"Say which call is a positive well: {', '.join(bundle.classes)}.",
+        )
+    if positive not in bundle.classes:
+        raise RecipeError(
+            f"There is no class {html.escape(positive)}.", f"Use one of {', '.join(bundle.classes)}."
+        )
+
+
+def results_of(folder: Path, title: str) -> tuple[Any, ...]:
+    """Give a report in its frame and the files to take along."""
+    return (
+        framed(folder / "report.html", title),
+        *(
+            gr.DownloadButton(value=str(folder / name), visible=True)
+            for name in ("results.csv", "results.json", "report.html")
+        ),
+    )

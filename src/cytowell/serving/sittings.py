@@ -1,0 +1,390 @@
+"""Sittings: photographs that were called together, and what people said of the calls.
+
+A call is kept as the command line writes it. What a person says is added beside it, with name,
+time and reason; nothing is overwritten, and each is a record of the trail by its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Integer, String, Text, delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from cytowell.errors import CytowellError, StorageError
+from cytowell.runtime.calls import shape
+from cytowell.serving.store import Base, Store, appended, now
+from cytowell.storage import explaining, sha256
+from cytowell.types import Predictions
+
+KEPT = timedelta(days=30)
+"""How long a sitting and its photographs are kept."""
+
+LISTED = 50
+"""Sittings that a page offers."""
+
+QUOTA = 20 << 30
+"""Bytes of photographs that are kept at once."""
+
+UNNAMED = ""
+"""The label of a photograph that nobody and nothing has called yet."""
+
+
+class Taken(CytowellError):
+    """Somebody else has decided in the meantime; their word stands beside yours."""
+
+
+class Expired(CytowellError):
+    """The sitting is not kept any more."""
+
+
+class SittingRow(Base):
+    """Photographs that were called together."""
+
+    __tablename__ = "sittings"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created: Mapped[str] = mapped_column(String(40))
+    title: Mapped[str] = mapped_column(String(255))
+    bundle: Mapped[str] = mapped_column(String(255))
+    digest: Mapped[str] = mapped_column(String(64))
+    classes: Mapped[str] = mapped_column(Text)
+
+
+class CallRow(Base):
+    """A call, as the command line writes it."""
+
+    __tablename__ = "calls"
+    sitting: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    file: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    row: Mapped[str] = mapped_column(Text)
+
+
+class OverrideRow(Base):
+    """What a person said of a call; the last one stands."""
+
+    __tablename__ = "overrides"
+    sitting: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at: Mapped[str] = mapped_column(String(40))
+    label: Mapped[str] = mapped_column(String(255))
+    who: Mapped[str] = mapped_column(String(255))
+    why: Mapped[str] = mapped_column(Text)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person said of a call."""
+
+    number: int
+    label: str
+    who: str
+    when: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A call that is kept.
+
+    Attributes
+    ----------
+    position
+        Its place in the sitting.
+    file
+        The photograph on this machine.
+    row
+        The command line's columns.
+    said
+        What people said of it, oldest first.
+    """
+
+    position: int
+    file: str
+    sha256: str
+    row: Mapping[str, Any]
+    said: tuple[Said, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The photograph's base name."""
+        return str(self.row["path"])
+
+    @property
+    def label(self) -> str:
+        """What stands: the last word of a person, else the call."""
+        return self.said[-1].label if self.said else str(self.row["label"])
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A sitting, as it is listed."""
+
+    id: str
+    created: str
+    title: str
+    bundle: str
+    digest: str
+    classes: tuple[str, ...]
+
+
+class Sittings:
+    """Keeps sittings in the store, their photographs in a private folder.
+
+    Parameters
+    ----------
+    folder
+        Each sitting has a folder in it.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self._folder = folder
+        with explaining(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def begin(
+        self, title: str, bundle: str = "", digest: str = "", classes: Sequence[str] = ()
+    ) -> str:
+        """Begin a sitting; give its name, which nobody can guess."""
+        self.expire()
+        name = uuid.uuid4().hex
+        (self._folder / name).mkdir(mode=0o700)
+        with self.store.session() as session:
+            session.add(
+                SittingRow(
+                    id=name,
+                    created=now(),
+                    title=title[:255],
+                    bundle=bundle,
+                    digest=digest,
+                    classes=json.dumps(list(classes)),
+                )
+            )
+        return name
+
+    def take_in(self, sitting: str, photographs: Iterable[str | Path]) -> list[str]:
+        """Copy photographs into the sitting's folder; give where they lie now, in order.
+
+        Raises
+        ------
+        StorageError
+            If they have no room.
+        """
+        place = self._folder / sitting
+        out = []
+        used = sum(f.stat().st_size for f in self._folder.glob("*/*/*"))
+        for i, photograph in enumerate(photographs):
+            source = Path(photograph)
+            used += source.stat().st_size
+            if used > QUOTA:
+                raise StorageError("The photographs that may be kept fill their room.", "Wait.")
+            into = place / str(i)
+            with explaining(into):
+                into.mkdir(mode=0o700)
+                target = into / source.name
+                shutil.copyfile(source, target)
+                target.chmod(0o600)
+            out.append(str(target))
+        return out
+
+    def keep(self, sitting: str, calls: Predictions, replacing: str = "") -> None:
+        """Add calls to a sitting, after those that are there.
+
+        Parameters
+        ----------
+        replacing
+            A photograph whose calls are taken out first: its boxes were corrected.
+        """
+        known = frozenset({"group", "box"} if any(s.box for s in calls.samples) else set())
+        rows = _rows(calls, known)
+        hashes = {s.path: _hash_of(s.path) for s in calls.samples}
+        with self.store.session() as session:
+            self._require(session, sitting)
+            if replacing:
+                gone = select(CallRow.position).where(
+                    CallRow.sitting == sitting, CallRow.file == replacing
+                )
+                session.execute(
+                    delete(OverrideRow).where(
+                        OverrideRow.sitting == sitting, OverrideRow.position.in_(gone)
+                    )
+                )
+                session.execute(
+                    delete(CallRow).where(CallRow.sitting == sitting, CallRow.file == replacing)
+                )
+            last = select(func.max(CallRow.position)).where(CallRow.sitting == sitting)
+            first = session.scalar(last)
+            begin = 0 if first is None else first + 1
+            for i, (sample, row) in enumerate(zip(calls.samples, rows, strict=True)):
+                session.add(
+                    CallRow(
+                        sitting=sitting,
+                        position=begin + i,
+                        file=sample.path,
+                        sha256=hashes[sample.path],
+                        row=json.dumps(row, ensure_ascii=False),
+                    )
+                )
+            what = {"sitting": sitting, "first": begin, "calls": _digest(rows)}
+            appended(session, "boxes" if replacing else "calls", what)
+
+    def say(self, sitting: str, position: int, said: Said) -> None:
+        """Keep what a person says of a call.
+
+        Parameters
+        ----------
+        said
+            Its number is one more than that of the last word that the person has seen.
+
+        Raises
+        ------
+        Taken
+            If somebody else has said something since.
+        Expired
+            If the sitting is not kept any more.
+        """
+        if not said.who.strip():
+            raise CytowellError("Nobody said who decides.", "Write your name.")
+        when = said.when or now()
+        words = {"label": said.label, "who": said.who, "why": said.why, "at": when}
+        try:
+            with self.store.session() as session:
+                self._require(session, sitting)
+                if session.get(CallRow, (sitting, position)) is None:
+                    raise Expired("This call is not kept any more.", "Reload the sitting.")
+                if session.get(OverrideRow, (sitting, position, said.number)) is not None:
+                    raise IntegrityError("taken", None, ValueError("taken"))
+                session.add(
+                    OverrideRow(sitting=sitting, position=position, number=said.number, **words)
+                )
+                session.flush()
+                what = {"sitting": sitting, "position": position, "number": said.number}
+                appended(session, "said", {**what, "digest": _digest([words])})
+        except IntegrityError as error:
+            last = self.calls(sitting, [position])[0].said[-1]
+            raise Taken(
+                f"{last.who} decided {last.label or 'that nobody can'} at {last.when}.",
+                "Look again: yours was not kept.",
+            ) from error
+
+    def calls(self, sitting: str, positions: Sequence[int] | None = None) -> list[Kept]:
+        """Give a sitting's calls in order, all or those at some positions.
+
+        Raises
+        ------
+        Expired
+            If the sitting is not kept any more.
+        """
+        wanted = select(CallRow).where(CallRow.sitting == sitting).order_by(CallRow.position)
+        words = select(OverrideRow).where(OverrideRow.sitting == sitting)
+        if positions is not None:
+            wanted = wanted.where(CallRow.position.in_(positions))
+            words = words.where(OverrideRow.position.in_(positions))
+        with self.store.session() as session:
+            self._require(session, sitting)
+            said: dict[int, list[Said]] = {}
+            for w in session.scalars(words.order_by(OverrideRow.number)):
+                said.setdefault(w.position, []).append(
+                    Said(w.number, w.label, w.who, w.at, w.why)
+                )
+            return [
+                Kept(c.position, c.file, c.sha256, json.loads(c.row), tuple(said.get(c.position, ())))
+                for c in session.scalars(wanted)
+            ]
+
+    def about(self, sitting: str) -> Sitting:
+        """Say which sitting it is."""
+        with self.store.session() as session:
+            return _told(self._require(session, sitting))
+
+    def listed(self) -> list[Sitting]:
+        """Give the latest sittings, latest first."""
+        latest = select(SittingRow).order_by(SittingRow.created.desc()).limit(LISTED)
+        with self.store.session() as session:
+            return [_told(row) for row in session.scalars(latest)]
+
+    def frame(self, sitting: str, paths: bool = False) -> pd.DataFrame:
+        """Give calls as the command line's table, with `truth, who, when, why` of the last word.
+
+        Parameters
+        ----------
+        paths
+            Where the photographs lie on this machine, in place of their base names.
+        """
+        rows = []
+        for kept in self.calls(sitting):
+            last = kept.said[-1] if kept.said else None
+            row = dict(kept.row)
+            if paths:
+                row["path"] = kept.file
+            words = ("", "", "", "") if last is None else (last.label, last.who, last.when, last.why)
+            rows.append({**row, **dict(zip(("truth", "who", "when", "why"), words, strict=True))})
+        return pd.DataFrame(rows)
+
+    def expire(self, older: timedelta = KEPT) -> None:
+        """Forget sittings that are older, with their photographs."""
+        before = (datetime.now(UTC) - older).isoformat()
+        with self.store.session() as session:
+            old = session.scalars(select(SittingRow.id).where(SittingRow.created < before)).all()
+            for table in (OverrideRow, CallRow):
+                session.execute(delete(table).where(table.sitting.in_(old)))
+            session.execute(delete(SittingRow).where(SittingRow.id.in_(old)))
+        for name in old:
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    @staticmethod
+    def _require(session: Session, sitting: str) -> SittingRow:
+        row = session.get(SittingRow, sitting) if sitting else None
+        if row is None:
+            raise Expired("This sitting is not kept any more.", "Call the photographs again.")
+        return row
+
+
+def _told(row: SittingRow) -> Sitting:
+    return Sitting(
+        row.id, row.created, row.title, row.bundle, row.digest, tuple(json.loads(row.classes))
+    )
+
+
+def _rows(calls: Predictions, known: frozenset[str]) -> list[dict[str, Any]]:
+    """Give the command line's rows; a photograph by its base name, what is not there as None."""
+    frame = shape(calls.frame(known))
+    names = {s.path: Path(s.path).name for s in calls.samples}
+    out = []
+    for sample, row in zip(calls.samples, frame.to_dict("records"), strict=True):
+        clean = {str(k): None if pd.isna(v) else _plain(v) for k, v in row.items()}
+        base = names[sample.path]
+        clean["path"] = base
+        clean["error"] = str(clean["error"] or "").replace(sample.path, base)
+        if "group" in clean and clean["group"]:
+            clean["group"] = base
+        out.append(clean)
+    return out
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def _hash_of(path: str) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return ""
