@@ -135,10 +135,10 @@ class House:
         before = [k for k in self.sittings.calls(sitting) if k.file == photograph]
         if not before:
             raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
-        wells = {_place_of(k.row): k.row for k in before if k.row.get("well")}
+        wells = [k.row for k in before if k.row.get("well")]
         samples = []
         for number, box in enumerate(boxes, 1):
-            old = wells.get((box.x, box.y, box.width, box.height), {})
+            old = _nearest(box, wells)
             extra: dict[str, Any] = {
                 "object": number,
                 "plate": old.get("plate") or "",
@@ -263,8 +263,16 @@ def box_of(row: Mapping[str, Any]) -> Box | None:
     return Box(*(float(row[n]) for n in ("x", "y", "width", "height")))
 
 
-def _place_of(row: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(float(row[n]) for n in ("x", "y", "width", "height"))
+def _nearest(box: Box, wells: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Take the well whose middle a corrected box still holds; it keeps its name, once."""
+    for i, row in enumerate(wells):
+        old = box_of(row)
+        if old is None:
+            continue
+        x, y = old.x + old.width / 2, old.y + old.height / 2
+        if box.x <= x <= box.x + box.width and box.y <= y <= box.y + box.height:
+            return wells.pop(i)
+    return {}
 
 
 def plain_name(text: str) -> str:

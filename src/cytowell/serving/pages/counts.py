@@ -10,28 +10,25 @@ from cytowell.errors import EmptyDataset
 from cytowell.runs.counts import count_calls, write_counts
 from cytowell.serving.house import House
 from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
-from cytowell.serving.pages.plates import results_of
+from cytowell.serving.pages.plates import outputs, results_of
 from cytowell.serving.pages.words import language_of, say
 
 
 def page(house: House) -> Any:
     """Lay the page out; give the choice of sittings."""
+    names = list(house.desk.bundles)
     with gr.Row():
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(min_width=280):
             file = gr.File(label=t("count.file"), file_types=[".csv", ".parquet"])
             chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="count-sitting")
+        with gr.Column(min_width=280):
             by = gr.Textbox(label=t("count.by"), elem_id="count-by")
-            interval = gr.Radio(["goodman", "sison-glaz"], value="goodman", label=t("count.interval"))
-            correct = gr.Checkbox(label=t("count.correct"), value=True)
-            names = list(house.desk.bundles)
+            kinds = ["goodman", "sison-glaz"]
+            interval = gr.Radio(kinds, value="goodman", label=t("count.interval"))
+            correct = gr.Checkbox(label=t("count.correct"), value=True, elem_id="count-correct")
             bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
-            go = gr.Button(t("count.go"), variant="primary", elem_id="count-go")
-        with gr.Column(scale=3, min_width=320):
-            report = gr.HTML(elem_id="count-report")
-            with gr.Row():
-                csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="count-csv")
-                record = gr.DownloadButton(t("app.json"), visible=False, elem_id="count-json")
-                paper = gr.DownloadButton(t("app.page"), visible=False, elem_id="count-page")
+    go = gr.Button(t("count.go"), variant="primary", elem_id="count-go")
+    results = outputs("count")
 
     @explained
     def count(
@@ -54,5 +51,5 @@ def page(house: House) -> Any:
         return results_of(out, say(language, "app.report"))
 
     given = [file, chosen, by, interval, correct, bundle]
-    go.click(count, given, [report, csv, record, paper], **PRIVATE)
+    go.click(count, given, results, **PRIVATE)
     return chosen

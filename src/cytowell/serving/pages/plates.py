@@ -26,8 +26,12 @@ from cytowell.types import Sample
 
 FROM = ("photographs", "sitting", "typed")
 HEADERS = ["sample", "role", "log10_dilution", "positive", "replicates"]
-EXAMPLE = [["serum", "test", -0.48, 4, 4], ["serum", "test", -0.95, 2, 4],
-           ["serum", "test", -1.43, 0, 4]]  # fmt: skip
+_THIRDS = (-0.4771, -0.9542, -1.4314, -1.9085)
+EXAMPLE = [
+    *(["serum 1", "test", d, k, 4] for d, k in zip(_THIRDS, (0, 0, 1, 4), strict=True)),
+    *(["OIE 0.5", "reference", d, k, 4] for d, k in zip(_THIRDS, (0, 0, 2, 4), strict=True)),
+]
+"""A table to begin with: one serum and the reference serum, in steps of three."""
 
 
 def page(house: House) -> Any:
@@ -35,7 +39,7 @@ def page(house: House) -> Any:
     names = list(house.desk.bundles)
     ready = [file.stem for file in ready_files()]
     with gr.Row():
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(min_width=280):
             ways = [(t(f"plate.{way}"), way) for way in FROM]
             way = gr.Radio(ways, value="photographs", label=t("plate.from"), elem_id="plate-from")
             files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
@@ -45,20 +49,16 @@ def page(house: House) -> Any:
                 value=EXAMPLE, headers=HEADERS, label=t("plate.table"), interactive=True,
                 visible=False, elem_id="plate-table", type="array",
             )  # fmt: skip
+        with gr.Column(min_width=280):
             layout = gr.Dropdown(ready, value="favn", label=t("plate.layout"), elem_id="plate-layout")
-            own = gr.File(label=t("plate.own"), file_types=[".toml", ".csv"], height=90)
+            own = gr.File(label=t("plate.own"), file_types=[".toml", ".csv"], height=130)
             kinds = [(t("plate.as_layout"), ""), (t("plate.infected"), "infected"),
                      (t("plate.protected"), "protected")]  # fmt: skip
             counts = gr.Radio(kinds, value="", label=t("plate.counts"))
             positive = gr.Textbox(label=t("plate.positive"), elem_id="plate-positive")
-            iu = gr.Number(value=None, label=t("plate.iu"), minimum=0, elem_id="plate-iu")
-            go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
-        with gr.Column(scale=3, min_width=320):
-            report = gr.HTML(elem_id="plate-report")
-            with gr.Row():
-                csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="plate-csv")
-                record = gr.DownloadButton(t("app.json"), visible=False, elem_id="plate-json")
-                paper = gr.DownloadButton(t("app.page"), visible=False, elem_id="plate-page")
+            iu = gr.Number(value=None, label=t("plate.iu"), elem_id="plate-iu")
+    go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
+    results = outputs("plate")
 
     def switch(chosen_way: str) -> tuple[Any, ...]:
         photographs = chosen_way == "photographs"
@@ -76,7 +76,7 @@ def page(house: House) -> Any:
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
         language = language_of(request)
-        plan = settings(read_layout(file or ready_name), {"reference_iu": reference})
+        plan = settings(read_layout(file or ready_name), {"reference_iu": reference or None})
         require_counts(plan, polarity)
         voice = Voice(ticked=lambda done, of, what: progress((done, of), desc=what, unit=""))
         out = outlet(house) / "titres"
@@ -90,7 +90,7 @@ def page(house: House) -> Any:
 
     way.change(switch, [way], [files, bundle, chosen, typed], **PRIVATE)
     given = [way, files, bundle, chosen, typed, layout, own, counts, positive, iu]
-    go.click(compute, given, [report, csv, record, paper], **PRIVATE)
+    go.click(compute, given, results, **PRIVATE)
     return chosen
 
 
@@ -132,6 +132,16 @@ def _require_class(bundle: Bundle, positive: str) -> None:
         raise RecipeError(
             f"There is no class {html.escape(positive)}.", f"Use one of {', '.join(bundle.classes)}."
         )
+
+
+def outputs(name: str) -> list[Any]:
+    """Lay out what `results_of` fills: files to take along, and the report as it is signed."""
+    with gr.Row():
+        files = [
+            gr.DownloadButton(t(f"app.{kind}"), visible=False, elem_id=f"{name}-{kind}")
+            for kind in ("table", "json", "page")
+        ]
+    return [gr.HTML(elem_id=f"{name}-report"), *files]
 
 
 def results_of(folder: Path, title: str) -> tuple[Any, ...]:

@@ -31,6 +31,6 @@ def language_of(request: Any) -> str:
     return LANGUAGES[0]
 
 
-def say(language: str, name: str, **filled: object) -> str:
+def say(language: str, name: str, /, **filled: object) -> str:
     """Give a text with its names filled in."""
     return catalogue()[language][name].format(**filled)
