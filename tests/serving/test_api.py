@@ -25,12 +25,14 @@ import cytowell
 from cytowell.errors import RecipeError
 from cytowell.images import Encoded
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.app import application
+from cytowell.serving.app import Kept, application
 from cytowell.serving.desk import Answer, Busy, Desk
 from cytowell.serving.received import base_name
 from cytowell.serving.settings import Allowed, digest_of, read_keys
 
 KEY = "a-long-and-random-key"
+
+ALONE = Kept(pages=False)
 
 
 def picture(seed: int = 0, side: int = 120) -> bytes:
@@ -48,7 +50,7 @@ def blood() -> Bundle:
 @pytest.fixture(scope="module")
 def client(blood: Bundle) -> Iterator[TestClient]:
     allowed = Allowed(body=2 << 20, images=20)
-    with TestClient(application({"blood": blood, "again": blood}, allowed)) as found:
+    with TestClient(application({"blood": blood, "again": blood}, allowed, ALONE)) as found:
         yield found
 
 
@@ -227,7 +229,7 @@ def test_names_lose_their_folders(name: str, base: str) -> None:
 
 
 def test_keys_guard_every_path_but_health(blood: Bundle) -> None:
-    app = application({"blood": blood}, Allowed(keys=frozenset([digest_of(KEY)])))
+    app = application({"blood": blood}, Allowed(keys=frozenset([digest_of(KEY)])), ALONE)
     with TestClient(app) as guarded:
         for path in ("/v1/models", "/metrics", "/v1/openapi.json", "/", "/nope"):
             for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}):
@@ -254,7 +256,7 @@ def test_keys_are_read_as_hashes(tmp_path: Path) -> None:
 
 
 def test_a_client_that_asks_too_often_waits(blood: Bundle) -> None:
-    with TestClient(application({"blood": blood}, Allowed(rate=3))) as limited:
+    with TestClient(application({"blood": blood}, Allowed(rate=3), ALONE)) as limited:
         statuses = [limited.get("/v1/models").status_code for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
         assert int(limited.get("/v1/models").headers["retry-after"]) >= 1
@@ -310,7 +312,7 @@ def test_images_of_many_requests_come_back_to_their_own(blood: Bundle) -> None:
 
 
 def test_a_request_that_takes_too_long(blood: Bundle) -> None:
-    with TestClient(application({"blood": blood}, Allowed(seconds=0.0))) as hurried:
+    with TestClient(application({"blood": blood}, Allowed(seconds=0.0), ALONE)) as hurried:
         said = hurried.post("/v1/predict", files=files(("a.png", picture())))
         assert said.status_code == 504
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 import cytowell
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.app import application
+from cytowell.serving.app import Kept, application
 
 
 def picture(seed: int, side: int = 80) -> bytes:
@@ -54,7 +54,7 @@ def finished(client: Any, job: str) -> Any:
 
 def test_a_job_answers_what_predict_answers(blood: Bundle, tmp_path: Path) -> None:
     images = [*body(7), ("files", ("bad.png", b"hello"))]
-    with TestClient(application({"blood": blood}, data=tmp_path)) as client:
+    with TestClient(application({"blood": blood}, None, Kept(tmp_path, pages=False))) as client:
         said = client.post("/v1/jobs", files=images)
         assert said.status_code == 202
         told = finished(client, said.json()["job"])
@@ -70,8 +70,8 @@ def test_a_job_answers_what_predict_answers(blood: Bundle, tmp_path: Path) -> No
 
 
 def test_a_job_of_a_bundle_that_is_gone_ends(blood: Bundle, tmp_path: Path) -> None:
-    app = application({"blood": blood}, data=tmp_path)
-    app.state.desk.bundles["old"] = blood
+    app = application({"blood": blood}, None, Kept(tmp_path, pages=False))
+    app.state.house.desk.bundles["old"] = blood
     with TestClient(app) as client:
         job = client.post("/v1/jobs?bundle=old", files=body(1)).json()["job"]
         finished(client, job)
@@ -79,7 +79,7 @@ def test_a_job_of_a_bundle_that_is_gone_ends(blood: Bundle, tmp_path: Path) -> N
 
 
 def test_no_jobs_without_a_folder(blood: Bundle) -> None:
-    with TestClient(application({"blood": blood})) as client:
+    with TestClient(application({"blood": blood}, None, Kept(pages=False))) as client:
         assert client.post("/v1/jobs", files=body(1)).status_code == 404
 
 
@@ -89,7 +89,7 @@ def test_a_database_that_goes_is_a_503_and_comes_back(
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.orm import Session
 
-    with TestClient(application({"blood": blood}, data=tmp_path)) as client:
+    with TestClient(application({"blood": blood}, None, Kept(tmp_path, pages=False))) as client:
         whole = Session.execute
 
         def fail(*_: Any, **__: Any) -> Any:

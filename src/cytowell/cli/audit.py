@@ -33,7 +33,8 @@ def verify(
     store = registry.part("cytowell.serving.store:Store")(
         registry.part("cytowell.serving.store:url_of")(folder, database)
     )
-    held, wrong = store.verify()
+    sittings = registry.part("cytowell.serving.sittings:Sittings")(store, folder / "sittings")
+    held, wrong = sittings.verify()
     print(f"{held} records hold; last hash {store.last()}")
     if wrong:
         print(f"BROKEN: {wrong}")

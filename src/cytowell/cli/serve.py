@@ -28,7 +28,7 @@ def command(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 7860,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", min=0, max=65535)] = 7860,
     keys: Annotated[
         str,
         typer.Option(
@@ -85,6 +85,7 @@ def command(
     allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
     if database and not data:
         raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
+    on = registry.part("cytowell.serving.listen:bound")(host, port)
     kept = registry.part("cytowell.serving.app:Kept")(
         Path(data) if data else None,
         database,
@@ -94,7 +95,7 @@ def command(
     )
     app = registry.part("cytowell.serving.app:application")(named, allowed, kept)
     with speaking(quiet) as speaker:
-        speaker.said(f"http://{host}:{port}/  {', '.join(named)}")
+        speaker.said(f"http://{host}:{on.getsockname()[1]}/  {', '.join(named)}")
         if not data:
             speaker.said("What is said on the pages is kept until the server ends; --data keeps it.")
         if host not in LOCAL and not known:
@@ -102,4 +103,4 @@ def command(
         for name, loaded in named.items():
             if loaded.facts.synthetic:
                 speaker.said(f"{name} learnt from synthetic images: its calls mean nothing.")
-    registry.part("cytowell.serving.listen:listen")(app, host, port, quiet)
+    registry.part("cytowell.serving.listen:listen")(app, on, quiet)

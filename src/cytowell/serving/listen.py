@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from typing import Any
 
@@ -14,14 +15,26 @@ LIVE = 30
 """Seconds for what is under way when the server is told to end."""
 
 
-def listen(app: Any, host: str, port: int, quiet: bool = False) -> None:
-    """Serve an application; one JSON line a request on standard error.
+def bound(host: str, port: int) -> socket.socket:
+    """Take an address before anything else is made; port 0 takes a free one.
 
     Raises
     ------
     RecipeError
         If the address cannot be listened on.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise RecipeError(
+            f"{host}:{port} cannot be listened on ({error.strerror}).",
+            "Choose another --port or --host.",
+        ) from error
+
+
+def listen(app: Any, on: socket.socket, quiet: bool = False) -> None:
+    """Serve an application on a bound socket; one JSON line a request on standard error."""
     log = logging.getLogger("cytowell.serving")
     if not quiet and not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
@@ -30,8 +43,6 @@ def listen(app: Any, host: str, port: int, quiet: bool = False) -> None:
         log.setLevel(logging.INFO)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="error",
         access_log=False,
         server_header=False,
@@ -40,10 +51,5 @@ def listen(app: Any, host: str, port: int, quiet: bool = False) -> None:
         limit_concurrency=512,
         h11_max_incomplete_event_size=64 << 10,
     )
-    server = uvicorn.Server(config)
-    try:
-        server.run()
-    except SystemExit as error:
-        raise RecipeError(
-            f"{host}:{port} cannot be listened on.", "Choose another --port or --host."
-        ) from error
+    with on:
+        uvicorn.Server(config).run(sockets=[on])

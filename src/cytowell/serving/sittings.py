@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cytowell.errors import CytowellError, StorageError
 from cytowell.runtime.calls import shape
-from cytowell.serving.store import Base, Store, appended, now
+from cytowell.serving.store import Base, RecordRow, Store, appended, now
 from cytowell.storage import explaining, sha256
 from cytowell.types import Predictions
 
@@ -213,20 +213,9 @@ class Sittings:
         hashes = {s.path: _hash_of(s.path) for s in calls.samples}
         with self.store.session() as session:
             self._require(session, sitting)
-            if replacing:
-                gone = select(CallRow.position).where(
-                    CallRow.sitting == sitting, CallRow.file == replacing
-                )
-                session.execute(
-                    delete(OverrideRow).where(
-                        OverrideRow.sitting == sitting, OverrideRow.position.in_(gone)
-                    )
-                )
-                session.execute(
-                    delete(CallRow).where(CallRow.sitting == sitting, CallRow.file == replacing)
-                )
             last = select(func.max(CallRow.position)).where(CallRow.sitting == sitting)
-            first = session.scalar(last)
+            first = session.scalar(last)  # of those that go too: no position is used twice
+            gone = self._take_out(session, sitting, replacing) if replacing else []
             begin = 0 if first is None else first + 1
             for i, (sample, row) in enumerate(zip(calls.samples, rows, strict=True)):
                 session.add(
@@ -238,8 +227,23 @@ class Sittings:
                         row=json.dumps(row, ensure_ascii=False),
                     )
                 )
-            what = {"sitting": sitting, "first": begin, "calls": _digest(rows)}
+            what: dict[str, Any] = {"sitting": sitting, "first": begin, "calls": _digest(rows)}
+            if replacing:
+                what["without"] = gone
             appended(session, "boxes" if replacing else "calls", what)
+
+    @staticmethod
+    def _take_out(session: Session, sitting: str, photograph: str) -> list[int]:
+        """Take a photograph's calls out, with what was said of them; give their positions."""
+        mine = (CallRow.sitting == sitting, CallRow.file == photograph)
+        gone = [*session.scalars(select(CallRow.position).where(*mine))]
+        session.execute(
+            delete(OverrideRow).where(
+                OverrideRow.sitting == sitting, OverrideRow.position.in_(gone)
+            )
+        )
+        session.execute(delete(CallRow).where(*mine))
+        return gone
 
     def say(self, sitting: str, position: int, said: Said) -> None:
         """Keep what a person says of a call.
@@ -333,6 +337,39 @@ class Sittings:
             words = ("", "", "", "") if last is None else (last.label, last.who, last.when, last.why)
             rows.append({**row, **dict(zip(("truth", "who", "when", "why"), words, strict=True))})
         return pd.DataFrame(rows)
+
+    def verify(self) -> tuple[int, str]:
+        """Compute the trail anew, and each person's word against it; give as `Store.verify`.
+
+        Words of sittings that are not kept any more are not looked for.
+        """
+        held, wrong = self.store.verify()
+        if wrong:
+            return held, wrong
+        with self.store.session() as session:
+            kept = set(session.scalars(select(SittingRow.id)))
+            words = {
+                (w.sitting, w.position, w.number): _digest(
+                    [{"label": w.label, "who": w.who, "why": w.why, "at": w.at}]
+                )
+                for w in session.scalars(select(OverrideRow))
+            }
+            gone: set[tuple[str, int]] = set()
+            known = {}
+            for record in session.scalars(select(RecordRow).order_by(RecordRow.number)):
+                what = json.loads(record.what)
+                if record.kind == "said" and what["sitting"] in kept:
+                    known[(what["sitting"], what["position"], what["number"])] = what["digest"]
+                elif record.kind == "boxes":
+                    gone |= {(what["sitting"], position) for position in what["without"]}
+        for key, digest in known.items():
+            if key in words and words[key] != digest:
+                return held, f"a person's word at {key[1]} of sitting {key[0]} was changed"
+            if key not in words and key[:2] not in gone:
+                return held, f"a person's word at {key[1]} of sitting {key[0]} was taken out"
+        if words.keys() - known.keys():
+            return held, "a person's word was added"
+        return held, ""
 
     def expire(self, older: timedelta = KEPT) -> None:
         """Forget sittings that are older, with their photographs."""

@@ -11,7 +11,7 @@ import gradio as gr
 import pandas as pd
 
 from cytowell.errors import RecipeError
-from cytowell.plates.counting import require_counts
+from cytowell.plates.counting import number, require_counts
 from cytowell.plates.layout import Layout
 from cytowell.plates.layout_files import read_layout, ready_files
 from cytowell.runs.plate import place, titrate_photographs, way_of
@@ -56,7 +56,7 @@ def page(house: House) -> Any:
                      (t("plate.protected"), "protected")]  # fmt: skip
             counts = gr.Radio(kinds, value="", label=t("plate.counts"))
             positive = gr.Textbox(label=t("plate.positive"), elem_id="plate-positive")
-            iu = gr.Number(value=None, label=t("plate.iu"), elem_id="plate-iu")
+            iu = gr.Textbox(label=t("plate.iu"), elem_id="plate-iu", max_length=20)
     go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
     results = outputs("plate")
 
@@ -72,11 +72,12 @@ def page(house: House) -> Any:
     @explained
     def compute(
         chosen_way: str, photographs: list[str] | None, name: str, sitting: str, table: Any,
-        ready_name: str, file: str | None, polarity: str, call: str, reference: float | None,
+        ready_name: str, file: str | None, polarity: str, call: str, reference: str,
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
         language = language_of(request)
-        plan = settings(read_layout(file or ready_name), {"reference_iu": reference or None})
+        units = number(reference, "IU/mL of the reference serum") if reference.strip() else None
+        plan = settings(read_layout(file or ready_name), {"reference_iu": units})
         require_counts(plan, polarity)
         voice = Voice(ticked=lambda done, of, what: progress((done, of), desc=what, unit=""))
         out = outlet(house) / "titres"

@@ -1,0 +1,279 @@
+"""Sittings: calls that are kept, what people say of them, and that nothing of it is lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+import cytowell
+from cytowell.errors import CytowellError, EmptyDataset, RecipeError, StorageError
+from cytowell.plates.counting import read_wells
+from cytowell.plates.layout_files import read_layout
+from cytowell.runs.counts import count_of
+from cytowell.runtime.bundle import Bundle
+from cytowell.serving import sittings as room
+from cytowell.serving.desk import Desk
+from cytowell.serving.house import NOT_NAMED, House, expanded, listed, plain_name
+from cytowell.serving.inbox import Inbox
+from cytowell.serving.sittings import Expired, Said, Sittings, Taken
+from cytowell.serving.store import Store, url_of
+from cytowell.types import Box
+
+
+@pytest.fixture(scope="module")
+def tiny(bundle: Path) -> Bundle:
+    return cytowell.load(bundle)
+
+
+@pytest.fixture
+def house(tiny: Bundle, tmp_path: Path, request: pytest.FixtureRequest) -> House:
+    data = tmp_path / "data"
+    data.mkdir()
+    store = Store(url_of(data))
+    desk = Desk({"tiny": tiny}, workers=1)
+    request.addfinalizer(desk.close)
+    request.addfinalizer(store.close)
+    return House(desk, Sittings(store, data / "sittings"), data)
+
+
+@pytest.fixture
+def some(cells: Path) -> list[Path]:
+    return sorted(cells.rglob("*.jpg"))[:3]
+
+
+def test_calls_are_kept_as_the_command_line_writes_them(
+    house: House, some: list[Path], bundle: Path, tmp_path: Path, cli: object
+) -> None:
+    bad = tmp_path / "text.jpg"
+    bad.write_text("no image")
+    made = house.call([*some, bad], "", "none", "three")
+    kept = house.sittings.frame(made)
+    out = tmp_path / "calls.csv"
+    cli("predict", *some, bad, "--bundle", bundle, "--out", out)  # type: ignore[operator]
+    wanted = pd.read_csv(out, keep_default_na=False, dtype=str)
+    wanted["path"] = [Path(p).name for p in wanted["path"]]
+    wanted["error"] = [e.replace(str(tmp_path) + "/", "") for e in wanted["error"]]
+    csv = tmp_path / "kept.csv"
+    kept.drop(columns=["truth", "who", "when", "why"]).to_csv(csv, index=False)
+    found = pd.read_csv(csv, keep_default_na=False, dtype=str)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert house.sittings.about(made).classes == house.desk.bundles["tiny"].classes
+
+
+def test_a_word_stands_beside_the_call_and_the_last_one_counts(
+    house: House, some: list[Path]
+) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    first = house.sittings.calls(made)[0]
+    other = next(c for c in house.sittings.about(made).classes if c != first.row["label"])
+    house.sittings.say(made, 0, Said(1, other, "Dr A", "", "smudged"))
+    house.sittings.say(made, 0, Said(2, str(first.row["label"]), "Dr B", "", ""))
+    kept = house.sittings.calls(made)[0]
+    assert [w.who for w in kept.said] == ["Dr A", "Dr B"]
+    assert kept.label == first.row["label"]
+    row = house.sittings.frame(made).iloc[0]
+    assert (row["truth"], row["who"], row["label"]) == (first.row["label"], "Dr B", row["label"])
+    assert row["when"] > "2026"
+    assert house.sittings.store.verify() == (3, "")
+
+
+def test_two_people_at_the_same_call(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    a, b = house.sittings.about(made).classes[:2]
+    house.sittings.say(made, 1, Said(1, a, "Dr A", "", ""))
+    with pytest.raises(Taken, match=f"Dr A decided {a}"):
+        house.sittings.say(made, 1, Said(1, b, "Dr B", "", ""))
+    assert [w.who for w in house.sittings.calls(made)[1].said] == ["Dr A"]
+    with pytest.raises(CytowellError, match="name"):
+        house.sittings.say(made, 1, Said(2, b, "  ", "", ""))
+
+
+def test_what_nobody_can_decide_is_counted_as_that(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    for i in range(3):
+        house.sittings.say(made, i, Said(1, "", "Dr A", "", "out of focus"))
+    frame = house.sittings.frame(made).astype(object)
+    frame = frame.where(frame.notna(), "").astype(str)
+    assert count_of(frame).slides[0].undecided == 3
+    wells = pd.DataFrame(
+        {"plate": "1", "well": ["A1"], "label": ["glow"], "p_glow": ["0.9"], "decided": ["true"],
+         "truth": [""], "who": ["Dr A"], "error": [""]}
+    )  # fmt: skip
+    seen = read_wells(wells, read_layout("favn"), "glow")["1"]["A1"]
+    assert (seen.fields, seen.unread) == ((), 1)
+
+
+def test_a_word_that_is_changed_breaks_the_trail(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
+    with house.sittings.store.session() as session:
+        session.execute(text("UPDATE overrides SET label = 'y'"))
+    held, wrong = house.sittings.verify()
+    assert held == 2
+    assert "word" in wrong
+    with house.sittings.store.session() as session:
+        session.execute(text("UPDATE overrides SET label = 'x'"))
+    assert house.sittings.verify() == (2, "")
+    with house.sittings.store.session() as session:
+        session.execute(text("DELETE FROM overrides"))
+    assert "taken out" in house.sittings.verify()[1]
+
+
+def test_old_sittings_go_with_their_photographs(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    folder = Path(house.sittings.calls(made)[0].file).parent.parent
+    assert folder.is_dir()
+    house.sittings.expire(timedelta(0))
+    assert not folder.exists()
+    with pytest.raises(Expired, match="not kept any more"):
+        house.sittings.calls(made)
+    with pytest.raises(Expired):
+        house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
+    assert house.sittings.verify()[1] == ""
+
+
+def test_photographs_have_a_quota(
+    house: House, some: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "QUOTA", 100)
+    with pytest.raises(StorageError, match="room"):
+        house.call(some, "tiny", "none", "three")
+
+
+def test_named_photographs_are_read_as_a_table(
+    house: House, some: list[Path], tmp_path: Path
+) -> None:
+    made = house.name_photographs(some, ["a", "b"], "names")
+    assert [k.row["reason"] for k in house.sittings.calls(made)] == [NOT_NAMED] * 3
+    for i, label in enumerate(("a", "b", "a")):
+        house.sittings.say(made, i, Said(1, label, "Dr A", "", ""))
+    frame = house.sittings.frame(made, paths=True)
+    table = tmp_path / "samples.csv"
+    frame[["path", "truth", "label", "who", "when", "why"]].to_csv(table, index=False)
+    dataset = cytowell.read(table)
+    assert [s.label for s in dataset.samples] == ["a", "b", "a"]
+
+
+def test_corrected_boxes_are_called_anew_and_wells_keep_their_names(
+    house: House, tmp_path: Path
+) -> None:
+    plate = sorted(
+        cytowell.write_samples(tmp_path / "p", "plates", per_class=1)["plates"].rglob("*.jpg")
+    )[0]
+    made = house.call([plate], "tiny", "wells", "plate")
+    kept = house.sittings.calls(made)
+    boxes = [b for k in kept if (b := _box(k.row)) is not None]
+    names = [k.row["well"] for k in kept]
+    house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
+    moved = [Box(boxes[0].x + 3, boxes[0].y + 2, boxes[0].width, boxes[0].height), *boxes[2:]]
+    house.call_boxes(made, kept[0].file, [*moved, Box(1, 1, 20, 20)])
+    again = house.sittings.calls(made)
+    assert [k.row["well"] for k in again] == [names[0], *names[2:], ""]
+    assert not any(k.said for k in again), "words of boxes that are gone go with them"
+    house.call_boxes(made, kept[0].file, [])
+    assert [k.row["reason"] for k in house.sittings.calls(made)] == [
+        "a person found nothing in it"
+    ]
+    with pytest.raises(RecipeError, match="not of this sitting"):
+        house.call_boxes(made, "/etc/passwd", [])
+    assert house.sittings.verify()[1] == ""
+
+
+def _box(row: object) -> Box | None:
+    from cytowell.serving.house import box_of
+
+    return box_of(row)  # type: ignore[arg-type]
+
+
+def test_a_taught_bundle_is_served_after_a_restart(house: House, bundle: Path) -> None:
+    import shutil
+
+    shutil.copytree(bundle, house.bundles_folder / "ours")
+    (house.bundles_folder / "broken").mkdir()
+    again = House(house.desk, house.sittings, house.folder)
+    assert "ours" in again.desk.bundles
+    assert len(again.refused) == 1
+
+
+def test_what_is_given_to_a_page(tmp_path: Path, some: list[Path]) -> None:
+    import zipfile
+
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for file in some:
+            opened.write(file, f"x/{file.name}")
+        opened.writestr("notes.txt", "no image")
+    assert sorted(f.name for f in expanded([archive])) == sorted(f.name for f in some)
+    with pytest.raises(EmptyDataset):
+        expanded([])
+    assert plain_name("../../a b/<c>") == "a b-c"
+    assert list(listed("a, b;c\n d ,,")) == ["a", "b", "c", "d"]
+
+
+def test_an_inbox_waits_for_half_a_photograph(
+    house: House, some: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inbox, "_watch", lambda self: None)
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    with pytest.raises(StorageError, match="no folder"):
+        Inbox(house, tmp_path / "none")
+    inbox = Inbox(house, folder)
+    whole = some[0].read_bytes()
+    arriving = folder / "a.jpg"
+    arriving.write_bytes(whole[: len(whole) // 2])
+    assert [inbox.look() for _ in range(3)] == [0, 0, 0]
+    arriving.write_bytes(whole)
+    assert inbox.look() == 0, "it has just changed"
+    assert inbox.look() == 1
+    assert inbox.look() == 0, "once"
+    kept = house.sittings.calls(inbox.sitting)
+    assert [k.name for k in kept] == ["a.jpg"]
+    assert arriving.read_bytes() == whole
+    again = Inbox(house, folder)
+    assert again.sitting == inbox.sitting
+    assert [again.look(), again.look()] == [0, 0], "after a restart too"
+    (folder / "b.jpg").write_bytes(whole[:100])
+    (folder / "notes.txt").write_text("no image")
+    again.look()
+    monkeypatch.setattr("cytowell.serving.inbox.PATIENCE", -1.0)
+    assert again.look() == 1, "what stays broken gets a row that says so"
+    assert house.sittings.calls(again.sitting)[-1].row["error"]
+
+
+def test_a_report_says_what_stands(house: House, some: list[Path], tmp_path: Path) -> None:
+    made = house.call(some, "tiny", "none", "<b>three</b>")
+    classes = house.sittings.about(made).classes
+    house.sittings.say(made, 0, Said(1, classes[0], "Dr <A>", "", "because"))
+    house.write_report(made, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert house.sittings.store.last() in page
+    assert "Dr &lt;A&gt;" in page
+    assert "<b>three" not in page
+    assert "A person looked at 1" in page
+    assert "not an in vitro diagnostic" in page
+    assert page.count("data:image/jpeg") == 3
+    for record in house.sittings.frame(made).to_dict("records"):
+        assert json.dumps(record["path"])[1:-1] in page
+
+
+def test_pictures_of_what_cannot_be_read(house: House, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    made = house.call([bad], "tiny", "none", "bad")
+    kept = house.sittings.calls(made)[0]
+    assert house.picture(made, kept) is None
+    good = tmp_path / "good.png"
+    Image.new("RGB", (40, 30), "red").save(good)
+    made = house.call([good], "tiny", "none", "good")
+    kept = house.sittings.calls(made)[0]
+    plain, hot = house.picture(made, kept), house.picture(made, kept, heat=True)
+    assert plain is not None
+    assert hot is not None
+    assert plain.size == hot.size
