@@ -1,13 +1,119 @@
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+
+class Server:
+    """`cytowell serve` as a process, on a free port; its words are kept."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "cytowell.cli", "serve", "--port", "0"]
+        self.process = subprocess.Popen(
+            [*command, *map(str, arguments)], stderr=subprocess.PIPE, start_new_session=True,
+            text=True,
+        )  # fmt: skip
+        self.said: list[str] = []
+        self.address = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        end = time.monotonic() + 60
+        while not self._answers():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.05)
+
+    def ask(self, path: str, sent: bytes | None = None) -> Any:
+        request = urllib.request.Request(f"{self.address}{path}", data=sent)
+        if sent is not None:
+            request.add_header("content-type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, how)
+        self.process.wait(timeout=60)
+        self._reader.join(timeout=10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return self.process.returncode
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+            if not self.address and line.startswith("http://"):
+                self.address = line.split("/  ")[0]
+
+    def _answers(self) -> bool:
+        if not self.address:
+            return False
+        try:
+            self.ask("/readyz")
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., Server]]:
+    """Give what starts servers; they end with the module's tests."""
+    begun: list[Server] = []
+
+    def begin(*arguments: object) -> Server:
+        begun.append(Server(*arguments))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+def _chromium() -> str | None:
+    """Find Debian's Chromium; install it where that is allowed, one process at a time."""
+    found = shutil.which("chromium")
+    if found or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return found
+    with Path(tempfile.gettempdir(), "cytowell-chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if shutil.which("chromium") is None:
+            quiet: dict[str, Any] = {"capture_output": True, "check": False, "timeout": 400}
+            subprocess.run(["apt-get", "update", "-qq"], **quiet)
+            subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"], **quiet)
+    return shutil.which("chromium")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start headless Chromium, or skip and say why."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = _chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed: apt install chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=flags)
+        yield started
+        started.close()
 
 
 def _programs() -> Path | None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,90 +106,32 @@ def test_a_database_that_goes_is_a_503_and_comes_back(
         assert client.get("/readyz").status_code == 200
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Server:
-    """`cytowell serve` as a process."""
-
-    def __init__(self, port: int, data: Path) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cytowell.cli", "serve", "--port", str(port), "--data",
-             str(data)],
-            stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-
-    def ask(self, path: str, sent: bytes | None = None) -> Any:
-        request = urllib.request.Request(f"{self.address}{path}", data=sent)
-        if sent is not None:
-            request.add_header("content-type", "application/json")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def wait(self) -> None:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                self.ask("/readyz")
-            except (urllib.error.URLError, ConnectionError):
-                assert self.process.poll() is None, self.process.stderr
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("the server did not start")
-
-    def end(self, how: signal.Signals) -> int:
-        os.killpg(self.process.pid, how)
-        self.process.communicate(timeout=60)
-        return self.process.returncode
-
-
-@pytest.fixture
-def server(port: int, tmp_path: Path) -> Iterator[Server]:
-    one = Server(port, tmp_path / "data")
-    yield one
-    if one.process.poll() is None:
-        one.end(signal.SIGKILL)
-
-
 @pytest.mark.timeout(240)
 def test_a_kill_loses_nothing_that_was_acknowledged(
-    server: Server, port: int, tmp_path: Path
+    start: Callable[..., Any], tmp_path: Path
 ) -> None:
-    import base64
-
-    server.wait()
+    server = start("--no-pages", "--data", tmp_path / "data")
     images = [{"name": f"{i}.png", "data": base64.b64encode(picture(i)).decode()}
               for i in range(150)]  # fmt: skip
     job = server.ask("/v1/jobs", json.dumps({"images": images}).encode())["job"]
     while not 0 < server.ask(f"/v1/jobs/{job}")["done"] < 150:
         time.sleep(0.02)
     server.end(signal.SIGKILL)
-    again = Server(port, tmp_path / "data")
-    try:
-        again.wait()
-        end = time.monotonic() + 120
+    again = start("--no-pages", "--data", tmp_path / "data")
+    end = time.monotonic() + 120
+    told = again.ask(f"/v1/jobs/{job}")
+    assert told["done"] > 0, "answers that were there are there"
+    while told["done"] < 150 and time.monotonic() < end:
+        time.sleep(0.2)
         told = again.ask(f"/v1/jobs/{job}")
-        assert told["done"] > 0, "answers that were there are there"
-        while told["done"] < 150 and time.monotonic() < end:
-            time.sleep(0.2)
-            told = again.ask(f"/v1/jobs/{job}")
-        assert [r["path"] for r in told["results"]] == [i["name"] for i in images]
-        assert all(r["label"] for r in told["results"])
-        assert again.end(signal.SIGINT) in (0, -signal.SIGINT, 130)
-    finally:
-        if again.process.poll() is None:
-            again.end(signal.SIGKILL)
+    assert [r["path"] for r in told["results"]] == [i["name"] for i in images]
+    assert all(r["label"] for r in told["results"])
+    assert again.end(signal.SIGINT) in (0, -signal.SIGINT, 130)
 
 
 @pytest.mark.timeout(120)
-def test_a_port_that_is_taken_is_said(server: Server, port: int, cli: Any) -> None:
-    server.wait()
-    said = cli("serve", "--port", port)
+def test_a_port_that_is_taken_is_said(cli: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = cli("serve", "--port", taken.getsockname()[1])
     assert said.status != 0
     assert "cannot be listened on" in said.err

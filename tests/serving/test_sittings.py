@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from cytowell.runs.counts import count_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.serving import sittings as room
 from cytowell.serving.desk import Desk
-from cytowell.serving.house import NOT_NAMED, House, expanded, listed, plain_name
+from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.sittings import Expired, Said, Sittings, Taken
 from cytowell.serving.store import Store, url_of
@@ -32,14 +35,14 @@ def tiny(bundle: Path) -> Bundle:
 
 
 @pytest.fixture
-def house(tiny: Bundle, tmp_path: Path, request: pytest.FixtureRequest) -> House:
+def house(tiny: Bundle, tmp_path: Path) -> Iterator[House]:
     data = tmp_path / "data"
     data.mkdir()
     store = Store(url_of(data))
     desk = Desk({"tiny": tiny}, workers=1)
-    request.addfinalizer(desk.close)
-    request.addfinalizer(store.close)
-    return House(desk, Sittings(store, data / "sittings"), data)
+    yield House(desk, Sittings(store, data / "sittings"), data)
+    desk.close()
+    store.close()
 
 
 @pytest.fixture
@@ -168,7 +171,7 @@ def test_corrected_boxes_are_called_anew_and_wells_keep_their_names(
     )[0]
     made = house.call([plate], "tiny", "wells", "plate")
     kept = house.sittings.calls(made)
-    boxes = [b for k in kept if (b := _box(k.row)) is not None]
+    boxes = [b for k in kept if (b := box_of(k.row)) is not None]
     names = [k.row["well"] for k in kept]
     house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
     moved = [Box(boxes[0].x + 3, boxes[0].y + 2, boxes[0].width, boxes[0].height), *boxes[2:]]
@@ -177,23 +180,13 @@ def test_corrected_boxes_are_called_anew_and_wells_keep_their_names(
     assert [k.row["well"] for k in again] == [names[0], *names[2:], ""]
     assert not any(k.said for k in again), "words of boxes that are gone go with them"
     house.call_boxes(made, kept[0].file, [])
-    assert [k.row["reason"] for k in house.sittings.calls(made)] == [
-        "a person found nothing in it"
-    ]
+    assert [k.row["reason"] for k in house.sittings.calls(made)] == ["a person found nothing in it"]
     with pytest.raises(RecipeError, match="not of this sitting"):
         house.call_boxes(made, "/etc/passwd", [])
     assert house.sittings.verify()[1] == ""
 
 
-def _box(row: object) -> Box | None:
-    from cytowell.serving.house import box_of
-
-    return box_of(row)  # type: ignore[arg-type]
-
-
 def test_a_taught_bundle_is_served_after_a_restart(house: House, bundle: Path) -> None:
-    import shutil
-
     shutil.copytree(bundle, house.bundles_folder / "ours")
     (house.bundles_folder / "broken").mkdir()
     again = House(house.desk, house.sittings, house.folder)
@@ -202,8 +195,6 @@ def test_a_taught_bundle_is_served_after_a_restart(house: House, bundle: Path) -
 
 
 def test_what_is_given_to_a_page(tmp_path: Path, some: list[Path]) -> None:
-    import zipfile
-
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         for file in some:

@@ -28,7 +28,9 @@ def command(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", min=0, max=65535)] = 7860,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 for a free one.", min=0, max=65535)
+    ] = 7860,
     keys: Annotated[
         str,
         typer.Option(
@@ -97,7 +99,9 @@ def command(
     with speaking(quiet) as speaker:
         speaker.said(f"http://{host}:{on.getsockname()[1]}/  {', '.join(named)}")
         if not data:
-            speaker.said("What is said on the pages is kept until the server ends; --data keeps it.")
+            speaker.said(
+                "What is said on the pages is kept until the server ends; --data keeps it."
+            )
         if host not in LOCAL and not known:
             speaker.said("Anybody who reaches this address may use it: --keys lets few in.")
         for name, loaded in named.items():

@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 
-def environment() -> Environment:
-    """Give the templates of this room; every value is escaped, none may be missing."""
+def environment(room: str = "evaluation") -> Environment:
+    """Give the templates of a room; every value is escaped, none may be missing."""
     return Environment(
-        loader=PackageLoader("cytowell", "evaluation"),
+        loader=PackageLoader("cytowell", room),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""What pages, inbox and service share: bundles, sittings, a private folder; photographs to calls."""
+"""What pages and inbox share: bundles, sittings, a private folder; photographs to calls."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Cookies:
         return f"{told}.{self._sign(told)}"
 
     def digest_in(self, headers: Headers) -> str:
-        """Give the hash of the key that a cookie was made for, "" where there is none that holds."""
+        """Give the hash of the key that a cookie was made for, "" where none holds."""
         for part in headers.get("cookie", "").split(";"):
             name, _, value = part.strip().partition("=")
             if name != COOKIE:

@@ -301,11 +301,11 @@ class Sittings:
             self._require(session, sitting)
             said: dict[int, list[Said]] = {}
             for w in session.scalars(words.order_by(OverrideRow.number)):
-                said.setdefault(w.position, []).append(
-                    Said(w.number, w.label, w.who, w.at, w.why)
-                )
+                said.setdefault(w.position, []).append(Said(w.number, w.label, w.who, w.at, w.why))
             return [
-                Kept(c.position, c.file, c.sha256, json.loads(c.row), tuple(said.get(c.position, ())))
+                Kept(
+                    c.position, c.file, c.sha256, json.loads(c.row), tuple(said.get(c.position, ()))
+                )
                 for c in session.scalars(wanted)
             ]
 
@@ -334,7 +334,9 @@ class Sittings:
             row = dict(kept.row)
             if paths:
                 row["path"] = kept.file
-            words = ("", "", "", "") if last is None else (last.label, last.who, last.when, last.why)
+            words = (
+                ("", "", "", "") if last is None else (last.label, last.who, last.when, last.why)
+            )
             rows.append({**row, **dict(zip(("truth", "who", "when", "why"), words, strict=True))})
         return pd.DataFrame(rows)
 
@@ -406,7 +408,7 @@ def _rows(calls: Predictions, known: frozenset[str]) -> list[dict[str, Any]]:
         base = names[sample.path]
         clean["path"] = base
         clean["error"] = str(clean["error"] or "").replace(sample.path, base)
-        if "group" in clean and clean["group"]:
+        if clean.get("group"):
             clean["group"] = base
         out.append(clean)
     return out

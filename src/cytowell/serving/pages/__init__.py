@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-import gradio as gr  # noqa: E402
+import gradio as gr
 
-from cytowell.serving.house import House  # noqa: E402
-from cytowell.serving.inbox import Inbox  # noqa: E402
-from cytowell.serving.pages import calls, counts, inbox, plates, review, teach  # noqa: E402
-from cytowell.serving.pages.parts import I18N, PRIVATE, choices, t  # noqa: E402
-from cytowell.serving.pages.words import language_of, say  # noqa: E402
+from cytowell.serving.house import House
+from cytowell.serving.inbox import Inbox
+from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
+from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, t
+from cytowell.serving.pages.words import language_of, say
 
 LOOK = ("page.css", "keys.js")
 EXPIRY = (3600, 24 * 3600)
@@ -40,22 +39,26 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
         sitting = gr.State("")
         with gr.Tabs() as tabs:
             with gr.Tab(t("call.tab"), id="call"):
-                calls.page(house, sitting)
+                calling = calls.page(house, sitting)
             with gr.Tab(t("review.tab"), id="review"):
                 reviewed, who, remembered = review.page(house, sitting)
             with gr.Tab(t("plate.tab"), id="plate"):
-                plated = plates.page(house)
+                plated, plating = plates.page(house)
             with gr.Tab(t("count.tab"), id="count"):
-                counted = counts.page(house)
+                counted, counting = counts.page(house)
             with gr.Tab(t("teach.tab"), id="teach"):
                 named, taken = teach.page(house, sitting, tabs)
             if watched is not None:
                 with gr.Tab(t("inbox.tab"), id="inbox"):
                     inbox.page(house, watched)
-        lists = [reviewed, plated, counted, named]
+        sittings = [reviewed, plated, counted, named]
+        classifiers = [calling, plating, counting]
+        lists = [*sittings, *classifiers]
 
         def refresh() -> Any:
-            return tuple(gr.Dropdown(choices=choices(house)) for _ in lists)
+            names = list(house.desk.bundles)
+            old, served = gr.Dropdown(choices=choices(house)), gr.Dropdown(choices=names)
+            return (*(old for _ in sittings), *(served for _ in classifiers))
 
         def greet(name: str, request: gr.Request) -> tuple[str, str]:
             return _banner(house, language_of(request)), name
@@ -99,8 +102,10 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
 
 def _banner(house: House, language: str) -> str:
     made_up = [n for n, b in house.desk.bundles.items() if b.facts.synthetic]
-    out = f"<h1>{say(language, 'app.title')}</h1><p class='ruo'>{html.escape(say(language, 'app.ruo'))}</p>"
-    if made_up:
-        names = ", ".join(made_up)
-        out += f"<p class='synthetic'>{html.escape(say(language, 'app.synthetic', names=names))}</p>"
-    return out
+    names = ", ".join(made_up)
+    return drawn(
+        "banner",
+        title=say(language, "app.title"),
+        ruo=say(language, "app.ruo"),
+        synthetic=say(language, "app.synthetic", names=names) if made_up else "",
+    )

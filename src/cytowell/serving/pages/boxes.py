@@ -15,21 +15,15 @@ MOST = 5000
 
 NOTHING: dict[str, Any] = {"image": "", "width": 1, "height": 1, "boxes": [], "chosen": -1}
 
-TEMPLATE = (
-    "<svg class='boxes' viewBox='0 0 ${value.width} ${value.height}' role='application' "
-    "aria-label='boxes' tabindex='0'><image href='${value.image}' width='${value.width}' "
-    "height='${value.height}'/>${value.boxes.map((b, i) => \"<g data-i='\" + i + \"' tabindex='0' "
-    "role='img' aria-label='box \" + (i + 1) + \"' class='\" + (i === value.chosen ? 'chosen' : '') "
-    "+ \"'><rect x='\" + b[0] + \"' y='\" + b[1] + \"' width='\" + b[2] + \"' height='\" + b[3] + \"'/>"
-    "<circle cx='\" + (b[0] + b[2]) + \"' cy='\" + (b[1] + b[3]) + \"' r='\" + value.width / 120 + "
-    "\"'/></g>\").join('')}</svg>"
-)
+HERE = Path(__file__).parent
 
 
 def editor() -> Any:
     """Make the editor; its value is a photograph with boxes."""
-    script = Path(__file__).with_name("boxes.js").read_text(encoding="utf-8")
-    return gr.HTML(value=NOTHING, html_template=TEMPLATE, js_on_load=script, elem_id="boxes")
+    template, script = (
+        (HERE / f"boxes.{kind}").read_text(encoding="utf-8") for kind in ("html", "js")
+    )
+    return gr.HTML(value=NOTHING, html_template=template, js_on_load=script, elem_id="boxes")
 
 
 def read_boxes(value: Any) -> list[Box]:
@@ -56,5 +50,7 @@ def read_boxes(value: Any) -> list[Box]:
         right, bottom = min(width, x + w), min(height, y + h)
         if right - left < 2 or bottom - top < 2:
             raise RecipeError("A box does not lie in the photograph.", "Move it or take it out.")
-        out.append(Box(round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)))
+        out.append(
+            Box(round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2))
+        )
     return out

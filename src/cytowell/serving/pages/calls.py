@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import pandas as pd
 
 from cytowell.errors import RecipeError
 from cytowell.evaluation.calls_page import is_open
-from cytowell.images import SUFFIXES, open_upright
 from cytowell.evaluation.pages import jpeg_uri
+from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
 from cytowell.serving.pages.boxes import NOTHING, editor, read_boxes
 from cytowell.serving.pages.parts import (
     PRIVATE,
+    Choice,
     card,
     colour_of,
+    drawn,
     explained,
     outlet,
     spoken,
@@ -36,8 +38,8 @@ PHOTOGRAPH = 1400
 TYPES = [*sorted(SUFFIXES), ".zip"]
 
 
-def page(house: House, sitting: Any) -> None:
-    """Lay the page out.
+def page(house: House, sitting: Any) -> Any:
+    """Lay the page out; give the choice of classifiers.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def page(house: House, sitting: Any) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
-            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"), elem_id="call-bundle")
+            bundle = Choice(names, value=names[0], label=t("app.bundle"), elem_id="call-bundle")
             finds = [(t(f"call.{find}"), find) for find in house.finds]
             find = gr.Radio(finds, value="none", label=t("call.find"))
             go = gr.Button(t("call.go"), variant="primary", elem_id="call-go")
@@ -63,11 +65,11 @@ def page(house: House, sitting: Any) -> None:
     with gr.Row():
         csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="call-csv")
         report = gr.DownloadButton(t("app.page"), visible=False, elem_id="call-report")
-        drawn = gr.DownloadButton(t("call.overlays"), visible=False, elem_id="call-overlays")
-    results = [sitting, summary, table, shown, grid, csv, report, drawn]
+        pictures = gr.DownloadButton(t("call.overlays"), visible=False, elem_id="call-overlays")
+    results = [sitting, summary, table, shown, grid, csv, report, pictures]
     with gr.Accordion(t("call.boxes"), open=False, visible=False) as correcting:
         gr.Markdown(t("call.boxes_help"))
-        photograph = gr.Dropdown([], label=t("call.boxes_photo"), elem_id="boxes-photo")
+        photograph = Choice([], label=t("call.boxes_photo"), elem_id="boxes-photo")
         boxes = editor()
         again = gr.Button(t("call.boxes_go"), elem_id="boxes-go")
 
@@ -106,6 +108,7 @@ def page(house: House, sitting: Any) -> None:
     table.select(pick, [sitting], [shown], **PRIVATE)
     photograph.change(look, [sitting, photograph], [boxes], **PRIVATE)
     again.click(correct, [sitting, photograph, boxes], [*results, boxes], **PRIVATE)
+    return bundle
 
 
 def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
@@ -116,10 +119,10 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
     house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
     house.write_report(sitting, report)
     boxed = any(box_of(k.row) is not None for k in kept)
-    drawn = ""
+    pictures = ""
     if boxed:
         house.write_overlays(sitting, folder / "overlays")
-        drawn = zipped(folder / "overlays")
+        pictures = zipped(folder / "overlays")
     hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
     return (
         sitting,
@@ -129,7 +132,7 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
         grid_of(house, language, sitting, kept),
         gr.DownloadButton(value=str(csv), visible=True),
         gr.DownloadButton(value=str(report), visible=True),
-        gr.DownloadButton(value=drawn or None, visible=boxed),
+        gr.DownloadButton(value=pictures or None, visible=boxed),
     )
 
 
@@ -157,44 +160,40 @@ def grid_of(house: House, language: str, sitting: str, kept: Sequence[Kept]) -> 
         if k.row.get("well"):
             plate = f"{k.name} {k.row.get('plate') or ''}".strip()
             plates.setdefault(plate, {})[str(k.row["well"])] = k
-    out = ""
-    for plate, wells in plates.items():
-        rows = sorted({w[0] for w in wells})
-        columns = range(1, 1 + max(int(w[1:]) for w in wells))
-        head = "".join(f"<th scope='col'>{c}</th>" for c in columns)
-        body = ""
-        for r in rows:
-            cells = "".join(_spot(classes, language, wells.get(f"{r}{c}")) for c in columns)
-            body += f"<tr><th scope='row'>{r}</th>{cells}</tr>"
-        caption = html.escape(say(language, "call.grid", plate=plate))
-        out += (
-            f"<table class='wells'><caption>{caption}</caption>"
-            f"<tr><td></td>{head}</tr>{body}</table>"
-        )
-    if out:
-        keys = "".join(
-            f"<li><span style='background:{colour_of(classes, c)}'></span>{html.escape(c)}</li>"
-            for c in classes
-        )
-        out += f"<ul class='keys'>{keys}<li><span class='open'>?</span>{html.escape(say(language, 'app.cannot'))}</li></ul>"
-    return out
-
-
-def _spot(classes: tuple[str, ...], language: str, kept: Kept | None) -> str:
-    if kept is None:
-        return "<td></td>"
-    word = kept.said[-1].label if kept.said else str(kept.row["label"])
-    open_ = is_open({**kept.row, "who": kept.said[-1].who if kept.said else ""}) or not word
-    name = say(language, "app.cannot") if open_ else word
-    title = html.escape(f"{kept.row['well']}: {name}", quote=True)
-    if open_:
-        return f"<td><span class='open' role='img' aria-label='{title}' title='{title}'>?</span></td>"
-    colour = colour_of(classes, word)
-    sign = html.escape(word[:1].upper())
-    return (
-        f"<td><span style='background:{colour}' role='img' aria-label='{title}' "
-        f"title='{title}'>{sign}</span></td>"
+    return drawn(
+        "wells",
+        plates=[
+            _plate(classes, language, say(language, "call.grid", plate=name), wells)
+            for name, wells in plates.items()
+        ],
+        keys=[{"name": c, "colour": colour_of(classes, c)} for c in classes],
+        cannot=say(language, "app.cannot"),
     )
+
+
+def _plate(
+    classes: tuple[str, ...], language: str, name: str, wells: Mapping[str, Kept]
+) -> dict[str, Any]:
+    columns = range(1, 1 + max(int(w[1:]) for w in wells))
+    rows = [
+        {"name": r, "spots": [_spot(classes, language, wells.get(f"{r}{c}")) for c in columns]}
+        for r in sorted({w[0] for w in wells})
+    ]
+    return {"name": name, "columns": columns, "rows": rows}
+
+
+def _spot(classes: tuple[str, ...], language: str, kept: Kept | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    word = kept.said[-1].label if kept.said else str(kept.row["label"])
+    waits = not word or (is_open(kept.row) and not kept.said)
+    name = say(language, "app.cannot") if waits else word
+    return {
+        "open": waits,
+        "title": f"{kept.row['well']}: {name}",
+        "sign": "?" if waits else word[:1].upper(),
+        "colour": colour_of(classes, word),
+    }
 
 
 def _summary(language: str, kept: Sequence[Kept]) -> str:

@@ -9,24 +9,24 @@ import gradio as gr
 from cytowell.errors import EmptyDataset
 from cytowell.runs.counts import count_calls, write_counts
 from cytowell.serving.house import House
-from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, Choice, explained, outlet, t
 from cytowell.serving.pages.plates import outputs, results_of
 from cytowell.serving.pages.words import language_of, say
 
 
 def page(house: House) -> Any:
-    """Lay the page out; give the choice of sittings."""
+    """Lay the page out; give the choices of sittings and of classifiers."""
     names = list(house.desk.bundles)
     with gr.Row():
         with gr.Column(min_width=280):
             file = gr.File(label=t("count.file"), file_types=[".csv", ".parquet"])
-            chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="count-sitting")
+            chosen = Choice([], label=t("app.sitting"), elem_id="count-sitting")
         with gr.Column(min_width=280):
             by = gr.Textbox(label=t("count.by"), elem_id="count-by")
             kinds = ["goodman", "sison-glaz"]
             interval = gr.Radio(kinds, value="goodman", label=t("count.interval"))
             correct = gr.Checkbox(label=t("count.correct"), value=True, elem_id="count-correct")
-            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
+            bundle = Choice(names, value=names[0], label=t("app.bundle"))
     go = gr.Button(t("count.go"), variant="primary", elem_id="count-go")
     results = outputs("count")
 
@@ -44,12 +44,10 @@ def page(house: House) -> Any:
                 raise EmptyDataset("There is nothing to count.", "Give a table, or choose calls.")
             table = str(folder / "calls.csv")
             house.sittings.frame(sitting).to_csv(table, index=False, lineterminator="\n")
-        counted = count_calls(
-            table, column.strip(), served if corrected else None, interval=kind
-        )
+        counted = count_calls(table, column.strip(), served if corrected else None, interval=kind)
         out = write_counts(folder / "count", counted)
         return results_of(out, say(language, "app.report"))
 
     given = [file, chosen, by, interval, correct, bundle]
     go.click(count, given, results, **PRIVATE)
-    return chosen
+    return chosen, bundle

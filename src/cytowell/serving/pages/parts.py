@@ -17,11 +17,11 @@ from PIL import Image
 
 from cytowell.errors import CytowellError
 from cytowell.evaluation.calls_page import word_of
-from cytowell.evaluation.pages import jpeg_uri
+from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.images.overlay import COLOURS
 from cytowell.serving.house import House
 from cytowell.serving.pages.words import catalogue, language_of, say
-from cytowell.serving.sittings import Kept
+from cytowell.serving.sittings import Kept, Said
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -41,6 +41,26 @@ I18N = gr.I18n(**catalogue())
 def t(name: str) -> Any:
     """Give a label by its name in the catalogue."""
     return I18N(name)
+
+
+class Choice(gr.Dropdown):
+    """A dropdown whose choices change while the page is open: what was chosen is checked by use."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """Give what was chosen."""
+        return payload
+
+
+class Options(gr.Radio):
+    """The same as a list of buttons."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """Give what was chosen."""
+        return payload
 
 
 def explained(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,9 +109,7 @@ def outlet(house: House) -> Path:
 def framed(page: Path, title: str) -> str:
     """Show a report as it is: the page that is signed, in a frame without any rights."""
     text = html.escape(page.read_text(encoding="utf-8"), quote=True)
-    return (
-        f'<iframe class="report" title="{html.escape(title)}" sandbox srcdoc="{text}"></iframe>'
-    )
+    return f'<iframe class="report" title="{html.escape(title)}" sandbox srcdoc="{text}"></iframe>'
 
 
 def zipped(folder: Path) -> str:
@@ -101,37 +119,48 @@ def zipped(folder: Path) -> str:
 
 def choices(house: House) -> list[tuple[str, str]]:
     """Give the latest sittings as choices: their title and time, and their name."""
-    return [(f"{s.title} · {s.created[:16].replace('T', ' ')}", s.id) for s in house.sittings.listed()]
+    return [
+        (f"{s.title} · {s.created[:16].replace('T', ' ')}", s.id) for s in house.sittings.listed()
+    ]
+
+
+def drawn(template: str, **told: Any) -> str:
+    """Fill one of this room's templates in; every value is escaped."""
+    page: str = environment("serving/pages").get_template(f"{template}.html.j2").render(**told)
+    return page
 
 
 def card(house: House, language: str, sitting: str, kept: Kept) -> str:
     """Show a call: the picture, what spoke for it, its probabilities and the threshold."""
     about = house.sittings.about(sitting)
-    plain, hot = house.picture(sitting, kept), house.picture(sitting, kept, heat=True)
     label = str(kept.row["label"])
-    figures = _figure(plain, kept.name, say(language, "call.shown"))
-    if label and hot is not None:
-        words = say(language, "call.heat", label=label)
-        figures += _figure(hot, f"{kept.name}: {words}", words)
+    heat = say(language, "call.heat", label=label)
+    shown = [(house.picture(sitting, kept), say(language, "call.shown"))]
+    if label:
+        shown.append((house.picture(sitting, kept, heat=True), heat))
     bundle = house.desk.bundles.get(about.bundle)
+    threshold = 0.0 if bundle is None else bundle.facts.threshold
     place = kept.row.get("well") or kept.row.get("object")
-    name = kept.name if place is None else f"{kept.name} · {place}"
-    said = ""
-    for word in kept.said:
-        told = say(
-            language, "review.said", who=word.who, when=word.when[:16].replace("T", " "),
-            label=word.label or say(language, "app.cannot"), why=word.why,
-        )  # fmt: skip
-        said += f"<p class='said'>{html.escape(told)}</p>"
-    bars = "" if bundle is None or not label else _bars(kept, about.classes, bundle.facts.threshold)
-    line = ""
-    if bars and bundle is not None:
-        value = f"{bundle.facts.threshold:.3f}"
-        line = f"<p class='soft'>{html.escape(say(language, 'call.threshold', value=value))}</p>"
-    return (
-        f"<article class='card' aria-label='{html.escape(name, quote=True)}'>"
-        f"<div class='pictures'>{figures}</div><div class='told'><h3>{html.escape(name)}</h3>"
-        f"<p class='word'>{html.escape(spoken(language, kept.row))}</p>{said}{bars}{line}</div></article>"
+    return drawn(
+        "card",
+        name=kept.name if place is None else f"{kept.name} \u00b7 {place}",
+        figures=[_figure(image, kept.name, words) for image, words in shown if image is not None],
+        word=spoken(language, kept.row),
+        said=[_said(language, word) for word in kept.said],
+        bars=_bars(kept, about.classes) if label and bundle is not None else [],
+        line_at=f"{100 * threshold:.1f}",
+        threshold=say(language, "call.threshold", value=f"{threshold:.3f}"),
+    )
+
+
+def _said(language: str, word: Said) -> str:
+    return say(
+        language,
+        "review.said",
+        who=word.who,
+        when=word.when[:16].replace("T", " "),
+        label=word.label or say(language, "app.cannot"),
+        why=word.why,
     )
 
 
@@ -141,25 +170,19 @@ def spoken(language: str, row: Mapping[str, Any]) -> str:
     return word.replace("cannot decide", say(language, "app.cannot"), 1)
 
 
-def _figure(image: Image.Image | None, name: str, caption: str) -> str:
-    if image is None:
-        return ""
+def _figure(image: Image.Image, name: str, caption: str) -> dict[str, str]:
     scale = max(1, SIDE // max(image.size))
-    uri = jpeg_uri(image.resize((image.width * scale, image.height * scale)), SIDE)
-    alt = html.escape(name, quote=True)
-    return f"<figure><img src='{uri}' alt='{alt}'><figcaption>{html.escape(caption)}</figcaption></figure>"
+    large = image.resize((image.width * scale, image.height * scale))
+    return {"uri": jpeg_uri(large, SIDE), "alt": f"{name}: {caption}", "caption": caption}
 
 
-def _bars(kept: Kept, classes: tuple[str, ...], threshold: float) -> str:
+def _bars(kept: Kept, classes: tuple[str, ...]) -> list[dict[str, str]]:
     known = [(name, float(kept.row.get(f"p_{name}") or 0.0)) for name in classes]
     known.sort(key=lambda pair: -pair[1])
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(name)}</th><td class='bar'>"
-        f"<span style='width:{100 * p:.1f}%'></span><i style='left:{100 * threshold:.1f}%'></i></td>"
-        f"<td class='n'>{p:.3f}</td></tr>"
+    return [
+        {"name": name, "width": f"{100 * p:.1f}", "value": f"{p:.3f}"}
         for name, p in known[:LISTED_CLASSES]
-    )
-    return f"<table class='bars'>{rows}</table>"
+    ]
 
 
 def colour_of(classes: tuple[str, ...], label: str) -> str:

@@ -20,7 +20,7 @@ from cytowell.runs.titres import Titration, read_titration, settings, write_resu
 from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House, expanded
 from cytowell.serving.pages.calls import TYPES
-from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, Choice, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.types import Sample
 
@@ -35,22 +35,27 @@ EXAMPLE = [
 
 
 def page(house: House) -> Any:
-    """Lay the page out; give the choice of sittings."""
+    """Lay the page out; give the choices of sittings and of classifiers."""
     names = list(house.desk.bundles)
     ready = [file.stem for file in ready_files()]
     with gr.Row():
         with gr.Column(min_width=280):
             ways = [(t(f"plate.{way}"), way) for way in FROM]
             way = gr.Radio(ways, value="photographs", label=t("plate.from"), elem_id="plate-from")
-            files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
-            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
-            chosen = gr.Dropdown([], label=t("app.sitting"), visible=False, elem_id="plate-sitting")
+            files = gr.File(
+                label=t("call.files"), file_count="multiple", file_types=TYPES,
+                elem_id="plate-files",
+            )  # fmt: skip
+            bundle = Choice(names, value=names[0], label=t("app.bundle"), elem_id="plate-bundle")
+            chosen = Choice([], label=t("app.sitting"), visible=False, elem_id="plate-sitting")
             typed = gr.Dataframe(
                 value=EXAMPLE, headers=HEADERS, label=t("plate.table"), interactive=True,
                 visible=False, elem_id="plate-table", type="array",
             )  # fmt: skip
         with gr.Column(min_width=280):
-            layout = gr.Dropdown(ready, value="favn", label=t("plate.layout"), elem_id="plate-layout")
+            layout = gr.Dropdown(
+                ready, value="favn", label=t("plate.layout"), elem_id="plate-layout"
+            )
             own = gr.File(label=t("plate.own"), file_types=[".toml", ".csv"], height=130)
             kinds = [(t("plate.as_layout"), ""), (t("plate.infected"), "infected"),
                      (t("plate.protected"), "protected")]  # fmt: skip
@@ -92,7 +97,7 @@ def page(house: House) -> Any:
     way.change(switch, [way], [files, bundle, chosen, typed], **PRIVATE)
     given = [way, files, bundle, chosen, typed, layout, own, counts, positive, iu]
     go.click(compute, given, results, **PRIVATE)
-    return chosen
+    return chosen, bundle
 
 
 def _titration(
@@ -131,7 +136,8 @@ def _require_class(bundle: Bundle, positive: str) -> None:
         )
     if positive not in bundle.classes:
         raise RecipeError(
-            f"There is no class {html.escape(positive)}.", f"Use one of {', '.join(bundle.classes)}."
+            f"There is no class {html.escape(positive)}.",
+            f"Use one of {', '.join(bundle.classes)}.",
         )
 
 

@@ -1,0 +1,201 @@
+"""What every page is built of: errors in words, cards, reports in a frame, files to take along."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from cytowell.errors import CytowellError
+from cytowell.evaluation.calls_page import word_of
+from cytowell.evaluation.pages import environment, jpeg_uri
+from cytowell.images.overlay import COLOURS
+from cytowell.serving.house import House
+from cytowell.serving.pages.words import catalogue, language_of, say
+from cytowell.serving.sittings import Kept, Said
+
+LOG = logging.getLogger("cytowell.serving")
+
+SIDE = 448
+"""Longer side of a picture on a card, in pixels."""
+
+LISTED_CLASSES = 12
+"""Classes whose probability a card shows, likeliest first."""
+
+PRIVATE = {"api_visibility": "private"}
+"""Events of a page are no programming interface: that is /v1."""
+
+I18N = gr.I18n(**catalogue())
+"""Labels, translated in the browser."""
+
+
+def t(name: str) -> Any:
+    """Give a label by its name in the catalogue."""
+    return I18N(name)
+
+from gradio.events import Dependency
+
+class Choice(gr.Dropdown):
+    """A dropdown whose choices change while the page is open: what was chosen is checked by use."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """Give what was chosen."""
+        return payload
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+class Options(gr.Radio):
+    """The same as a list of buttons."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """Give what was chosen."""
+        return payload
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def explained(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a user's mistake as words on the page; keep the cause of anything else in the log."""
+
+    def refusal(error: Exception, given: tuple[Any, ...]) -> gr.Error:
+        if isinstance(error, CytowellError):
+            return gr.Error(html.escape(str(error)), duration=None, print_exception=False)
+        LOG.exception("a page's event failed")
+        request = next((g for g in given if isinstance(g, gr.Request)), None)
+        words = say(language_of(request), "app.unexpected")
+        return gr.Error(words, duration=None, print_exception=False)
+
+    if inspect.isgeneratorfunction(act):
+
+        @functools.wraps(act)
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            try:
+                yield from act(*args, **kwargs)
+            except gr.Error:
+                raise
+            except Exception as error:
+                raise refusal(error, (*args, *kwargs.values())) from None
+
+        return steps
+
+    @functools.wraps(act)
+    def done(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return act(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise refusal(error, (*args, *kwargs.values())) from None
+
+    return done
+
+
+def outlet(house: House) -> Path:
+    """Give a new private folder for files that a page hands out; Gradio removes old ones."""
+    folder = house.folder / "pages" / f"out-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def framed(page: Path, title: str) -> str:
+    """Show a report as it is: the page that is signed, in a frame without any rights."""
+    text = html.escape(page.read_text(encoding="utf-8"), quote=True)
+    return f'<iframe class="report" title="{html.escape(title)}" sandbox srcdoc="{text}"></iframe>'
+
+
+def zipped(folder: Path) -> str:
+    """Pack a folder; give the archive."""
+    return shutil.make_archive(str(folder), "zip", folder)
+
+
+def choices(house: House) -> list[tuple[str, str]]:
+    """Give the latest sittings as choices: their title and time, and their name."""
+    return [
+        (f"{s.title} · {s.created[:16].replace('T', ' ')}", s.id) for s in house.sittings.listed()
+    ]
+
+
+def drawn(template: str, **told: Any) -> str:
+    """Fill one of this room's templates in; every value is escaped."""
+    page: str = environment("serving/pages").get_template(f"{template}.html.j2").render(**told)
+    return page
+
+
+def card(house: House, language: str, sitting: str, kept: Kept) -> str:
+    """Show a call: the picture, what spoke for it, its probabilities and the threshold."""
+    about = house.sittings.about(sitting)
+    label = str(kept.row["label"])
+    heat = say(language, "call.heat", label=label)
+    shown = [(house.picture(sitting, kept), say(language, "call.shown"))]
+    if label:
+        shown.append((house.picture(sitting, kept, heat=True), heat))
+    bundle = house.desk.bundles.get(about.bundle)
+    threshold = 0.0 if bundle is None else bundle.facts.threshold
+    place = kept.row.get("well") or kept.row.get("object")
+    return drawn(
+        "card",
+        name=kept.name if place is None else f"{kept.name} \u00b7 {place}",
+        figures=[_figure(image, kept.name, words) for image, words in shown if image is not None],
+        word=spoken(language, kept.row),
+        said=[_said(language, word) for word in kept.said],
+        bars=_bars(kept, about.classes) if label and bundle is not None else [],
+        line_at=f"{100 * threshold:.1f}",
+        threshold=say(language, "call.threshold", value=f"{threshold:.3f}"),
+    )
+
+
+def _said(language: str, word: Said) -> str:
+    return say(
+        language,
+        "review.said",
+        who=word.who,
+        when=word.when[:16].replace("T", " "),
+        label=word.label or say(language, "app.cannot"),
+        why=word.why,
+    )
+
+
+def spoken(language: str, row: Mapping[str, Any]) -> str:
+    """Give a call in words."""
+    word = word_of(row)
+    return word.replace("cannot decide", say(language, "app.cannot"), 1)
+
+
+def _figure(image: Image.Image, name: str, caption: str) -> dict[str, str]:
+    scale = max(1, SIDE // max(image.size))
+    large = image.resize((image.width * scale, image.height * scale))
+    return {"uri": jpeg_uri(large, SIDE), "alt": f"{name}: {caption}", "caption": caption}
+
+
+def _bars(kept: Kept, classes: tuple[str, ...]) -> list[dict[str, str]]:
+    known = [(name, float(kept.row.get(f"p_{name}") or 0.0)) for name in classes]
+    known.sort(key=lambda pair: -pair[1])
+    return [
+        {"name": name, "width": f"{100 * p:.1f}", "value": f"{p:.3f}"}
+        for name, p in known[:LISTED_CLASSES]
+    ]
+
+
+def colour_of(classes: tuple[str, ...], label: str) -> str:
+    """Give a class's colour, the same as on overlays."""
+    return COLOURS[classes.index(label) % len(COLOURS)] if label in classes else "#7f7f7f"
