@@ -25,14 +25,14 @@ import cytowell
 from cytowell.errors import RecipeError
 from cytowell.images import Encoded
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.app import Kept, application
+from cytowell.serving.app import Places, application
 from cytowell.serving.desk import Answer, Busy, Desk
 from cytowell.serving.received import base_name
 from cytowell.serving.settings import Allowed, digest_of, read_keys
 
 KEY = "a-long-and-random-key"
 
-ALONE = Kept(pages=False)
+ALONE = Places(pages=False)
 
 
 def picture(seed: int = 0, side: int = 120) -> bytes:

@@ -19,7 +19,7 @@ from PIL import Image
 
 import cytowell
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.app import Kept, application
+from cytowell.serving.app import Places, application
 
 
 def picture(seed: int, side: int = 80) -> bytes:
@@ -50,7 +50,7 @@ def finished(client: Any, job: str) -> Any:
 
 def test_a_job_answers_what_predict_answers(blood: Bundle, tmp_path: Path) -> None:
     images = [*body(7), ("files", ("bad.png", b"hello"))]
-    with TestClient(application({"blood": blood}, None, Kept(tmp_path, pages=False))) as client:
+    with TestClient(application({"blood": blood}, None, Places(tmp_path, pages=False))) as client:
         said = client.post("/v1/jobs", files=images)
         assert said.status_code == 202
         told = finished(client, said.json()["job"])
@@ -66,7 +66,7 @@ def test_a_job_answers_what_predict_answers(blood: Bundle, tmp_path: Path) -> No
 
 
 def test_a_job_of_a_bundle_that_is_gone_ends(blood: Bundle, tmp_path: Path) -> None:
-    app = application({"blood": blood}, None, Kept(tmp_path, pages=False))
+    app = application({"blood": blood}, None, Places(tmp_path, pages=False))
     app.state.house.desk.bundles["old"] = blood
     with TestClient(app) as client:
         job = client.post("/v1/jobs?bundle=old", files=body(1)).json()["job"]
@@ -75,7 +75,7 @@ def test_a_job_of_a_bundle_that_is_gone_ends(blood: Bundle, tmp_path: Path) -> N
 
 
 def test_no_jobs_without_a_folder(blood: Bundle) -> None:
-    with TestClient(application({"blood": blood}, None, Kept(pages=False))) as client:
+    with TestClient(application({"blood": blood}, None, Places(pages=False))) as client:
         assert client.post("/v1/jobs", files=body(1)).status_code == 404
 
 
@@ -85,7 +85,7 @@ def test_a_database_that_goes_is_a_503_and_comes_back(
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.orm import Session
 
-    with TestClient(application({"blood": blood}, None, Kept(tmp_path, pages=False))) as client:
+    with TestClient(application({"blood": blood}, None, Places(tmp_path, pages=False))) as client:
         whole = Session.execute
 
         def fail(*_: Any, **__: Any) -> Any:

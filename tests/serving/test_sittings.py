@@ -24,7 +24,8 @@ from cytowell.serving import sittings as room
 from cytowell.serving.desk import Desk
 from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
 from cytowell.serving.inbox import Inbox
-from cytowell.serving.sittings import Expired, Said, Sittings, Taken
+from cytowell.serving.kept import Said
+from cytowell.serving.sittings import Expired, Sittings, Taken
 from cytowell.serving.store import Store, url_of
 from cytowell.types import Box
 

@@ -88,7 +88,7 @@ def command(
     if database and not data:
         raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
     on = registry.part("cytowell.serving.listen:bound")(host, port)
-    kept = registry.part("cytowell.serving.app:Kept")(
+    kept = registry.part("cytowell.serving.app:Places")(
         Path(data) if data else None,
         database,
         Path(inbox) if inbox else None,

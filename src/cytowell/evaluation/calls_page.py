@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image
 
-import cytowell
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.evaluation.report import MOST_ROWS
 from cytowell.storage import write_text
@@ -68,7 +67,7 @@ def write_calls_page(
                 "title": told.title,
                 "synthetic": told.synthetic,
                 "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
-                "made_with": {**told.made_with, "Version": f"cytowell {cytowell.__version__}"},
+                "made_with": told.made_with,
             },
             verdict=verdict_of(rows),
             lines=[_line(name, rows) for name in told.classes],

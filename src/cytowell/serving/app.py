@@ -42,7 +42,7 @@ QUOTA = 20 << 30
 
 
 @dataclass(frozen=True)
-class Kept:
+class Places:
     """Where a server keeps things, and what it watches.
 
     Attributes
@@ -68,7 +68,7 @@ class Kept:
 
 
 def application(
-    bundles: Mapping[str, Bundle], allowed: Allowed | None = None, kept: Kept | None = None
+    bundles: Mapping[str, Bundle], allowed: Allowed | None = None, places: Places | None = None
 ) -> FastAPI:
     """Make the application.
 
@@ -78,7 +78,7 @@ def application(
         By the name that requests use; the first is meant where none is named.
     allowed
         Limits; all defaults without it.
-    kept
+    places
         Where things are kept; until the server ends without it.
 
     Raises
@@ -86,7 +86,7 @@ def application(
     StorageError
         If folder or database cannot be used, or the inbox is none.
     """
-    limits, places = allowed or Allowed(), kept or Kept()
+    limits, places = allowed or Allowed(), places or Places()
     desk = Desk(bundles, limits.waiting)
     ends = contextlib.ExitStack()
     ends.callback(desk.close)

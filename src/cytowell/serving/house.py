@@ -20,7 +20,8 @@ from cytowell.runtime.finding import finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
 from cytowell.serving.desk import Desk
-from cytowell.serving.sittings import Kept, Sittings
+from cytowell.serving.kept import Kept
+from cytowell.serving.sittings import Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
 from cytowell.storage import explaining
@@ -194,10 +195,12 @@ class House:
                 "Sitting": f"{about.id}, begun {about.created}",
                 "Images": f"{len({k.sha256 for k in kept})} files; their SHA-256 are in the table",
                 "Trail ends with": self.sittings.store.last(),
+                "Version": f"cytowell {cytowell.__version__}",
             },
             bundle is not None and bundle.facts.synthetic,
         )
-        records = rows.where(rows.notna(), None).to_dict("records")
+        known = rows.where(rows.notna(), None)
+        records = [{str(k): v for k, v in row.items()} for row in known.to_dict("records")]
         write_calls_page(path, records, told, lambda i: self.picture(sitting, kept[i]))
 
     def write_overlays(self, sitting: str, folder: Path) -> None:

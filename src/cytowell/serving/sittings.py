@@ -11,19 +11,19 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Integer, String, Text, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from cytowell.errors import CytowellError, StorageError
 from cytowell.runtime.calls import shape
-from cytowell.serving.store import Base, RecordRow, Store, appended, now
+from cytowell.serving.kept import CallRow, Kept, OverrideRow, Said, Sitting, SittingRow
+from cytowell.serving.store import RecordRow, Store, appended, now
 from cytowell.storage import explaining, sha256
 from cytowell.types import Predictions
 
@@ -46,98 +46,6 @@ class Taken(CytowellError):
 
 class Expired(CytowellError):
     """The sitting is not kept any more."""
-
-
-class SittingRow(Base):
-    """Photographs that were called together."""
-
-    __tablename__ = "sittings"
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created: Mapped[str] = mapped_column(String(40))
-    title: Mapped[str] = mapped_column(String(255))
-    bundle: Mapped[str] = mapped_column(String(255))
-    digest: Mapped[str] = mapped_column(String(64))
-    classes: Mapped[str] = mapped_column(Text)
-
-
-class CallRow(Base):
-    """A call, as the command line writes it."""
-
-    __tablename__ = "calls"
-    sitting: Mapped[str] = mapped_column(String(32), primary_key=True)
-    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    file: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(String(64))
-    row: Mapped[str] = mapped_column(Text)
-
-
-class OverrideRow(Base):
-    """What a person said of a call; the last one stands."""
-
-    __tablename__ = "overrides"
-    sitting: Mapped[str] = mapped_column(String(32), primary_key=True)
-    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    at: Mapped[str] = mapped_column(String(40))
-    label: Mapped[str] = mapped_column(String(255))
-    who: Mapped[str] = mapped_column(String(255))
-    why: Mapped[str] = mapped_column(Text)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a person said of a call."""
-
-    number: int
-    label: str
-    who: str
-    when: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A call that is kept.
-
-    Attributes
-    ----------
-    position
-        Its place in the sitting.
-    file
-        The photograph on this machine.
-    row
-        The command line's columns.
-    said
-        What people said of it, oldest first.
-    """
-
-    position: int
-    file: str
-    sha256: str
-    row: Mapping[str, Any]
-    said: tuple[Said, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The photograph's base name."""
-        return str(self.row["path"])
-
-    @property
-    def label(self) -> str:
-        """What stands: the last word of a person, else the call."""
-        return self.said[-1].label if self.said else str(self.row["label"])
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """A sitting, as it is listed."""
-
-    id: str
-    created: str
-    title: str
-    bundle: str
-    digest: str
-    classes: tuple[str, ...]
 
 
 class Sittings:

@@ -15,10 +15,10 @@ from cytowell.evaluation.calls_page import is_open
 from cytowell.evaluation.pages import jpeg_uri
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
+from cytowell.serving.kept import Kept
 from cytowell.serving.pages.boxes import NOTHING, editor, read_boxes
 from cytowell.serving.pages.parts import (
     PRIVATE,
-    Choice,
     card,
     colour_of,
     drawn,
@@ -29,7 +29,6 @@ from cytowell.serving.pages.parts import (
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
-from cytowell.serving.sittings import Kept
 from cytowell.types import Box
 
 PHOTOGRAPH = 1400
@@ -50,7 +49,9 @@ def page(house: House, sitting: Any) -> Any:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             files = gr.File(label=t("call.files"), file_count="multiple", file_types=TYPES)
-            bundle = Choice(names, value=names[0], label=t("app.bundle"), elem_id="call-bundle")
+            bundle = gr.Dropdown(
+                names, value=names[0], label=t("app.bundle"), elem_id="call-bundle"
+            )
             finds = [(t(f"call.{find}"), find) for find in house.finds]
             find = gr.Radio(finds, value="none", label=t("call.find"))
             go = gr.Button(t("call.go"), variant="primary", elem_id="call-go")
@@ -69,7 +70,7 @@ def page(house: House, sitting: Any) -> Any:
     results = [sitting, summary, table, shown, grid, csv, report, pictures]
     with gr.Accordion(t("call.boxes"), open=False, visible=False) as correcting:
         gr.Markdown(t("call.boxes_help"))
-        photograph = Choice([], label=t("call.boxes_photo"), elem_id="boxes-photo")
+        photograph = gr.Dropdown([], label=t("call.boxes_photo"), elem_id="boxes-photo")
         boxes = editor()
         again = gr.Button(t("call.boxes_go"), elem_id="boxes-go")
 

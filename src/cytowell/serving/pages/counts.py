@@ -9,7 +9,7 @@ import gradio as gr
 from cytowell.errors import EmptyDataset
 from cytowell.runs.counts import count_calls, write_counts
 from cytowell.serving.house import House
-from cytowell.serving.pages.parts import PRIVATE, Choice, explained, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
 from cytowell.serving.pages.plates import outputs, results_of
 from cytowell.serving.pages.words import language_of, say
 
@@ -20,13 +20,13 @@ def page(house: House) -> Any:
     with gr.Row():
         with gr.Column(min_width=280):
             file = gr.File(label=t("count.file"), file_types=[".csv", ".parquet"])
-            chosen = Choice([], label=t("app.sitting"), elem_id="count-sitting")
+            chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="count-sitting")
         with gr.Column(min_width=280):
             by = gr.Textbox(label=t("count.by"), elem_id="count-by")
             kinds = ["goodman", "sison-glaz"]
             interval = gr.Radio(kinds, value="goodman", label=t("count.interval"))
             correct = gr.Checkbox(label=t("count.correct"), value=True, elem_id="count-correct")
-            bundle = Choice(names, value=names[0], label=t("app.bundle"))
+            bundle = gr.Dropdown(names, value=names[0], label=t("app.bundle"))
     go = gr.Button(t("count.go"), variant="primary", elem_id="count-go")
     results = outputs("count")
 

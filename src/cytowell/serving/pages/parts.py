@@ -20,8 +20,8 @@ from cytowell.evaluation.calls_page import word_of
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.images.overlay import COLOURS
 from cytowell.serving.house import House
+from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.words import catalogue, language_of, say
-from cytowell.serving.sittings import Kept, Said
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -41,26 +41,6 @@ I18N = gr.I18n(**catalogue())
 def t(name: str) -> Any:
     """Give a label by its name in the catalogue."""
     return I18N(name)
-
-
-class Choice(gr.Dropdown):
-    """A dropdown whose choices change while the page is open: what was chosen is checked by use."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """Give what was chosen."""
-        return payload
-
-
-class Options(gr.Radio):
-    """The same as a list of buttons."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """Give what was chosen."""
-        return payload
 
 
 def explained(act: Callable[..., Any]) -> Callable[..., Any]:

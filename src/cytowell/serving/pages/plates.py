@@ -20,7 +20,7 @@ from cytowell.runs.titres import Titration, read_titration, settings, write_resu
 from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House, expanded
 from cytowell.serving.pages.calls import TYPES
-from cytowell.serving.pages.parts import PRIVATE, Choice, choices, explained, framed, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.types import Sample
 
@@ -46,8 +46,10 @@ def page(house: House) -> Any:
                 label=t("call.files"), file_count="multiple", file_types=TYPES,
                 elem_id="plate-files",
             )  # fmt: skip
-            bundle = Choice(names, value=names[0], label=t("app.bundle"), elem_id="plate-bundle")
-            chosen = Choice([], label=t("app.sitting"), visible=False, elem_id="plate-sitting")
+            bundle = gr.Dropdown(
+                names, value=names[0], label=t("app.bundle"), elem_id="plate-bundle"
+            )
+            chosen = gr.Dropdown([], label=t("app.sitting"), visible=False, elem_id="plate-sitting")
             typed = gr.Dataframe(
                 value=EXAMPLE, headers=HEADERS, label=t("plate.table"), interactive=True,
                 visible=False, elem_id="plate-table", type="array",

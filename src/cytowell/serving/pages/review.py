@@ -9,10 +9,9 @@ import gradio as gr
 
 from cytowell.evaluation.calls_page import is_open
 from cytowell.serving.house import House
+from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.parts import (
     PRIVATE,
-    Choice,
-    Options,
     card,
     choices,
     explained,
@@ -20,7 +19,6 @@ from cytowell.serving.pages.parts import (
     t,
 )
 from cytowell.serving.pages.words import language_of, say
-from cytowell.serving.sittings import Kept, Said
 
 Seen = dict[str, int]
 
@@ -32,13 +30,13 @@ def page(house: House, sitting: Any) -> Any:
     """Lay the page out; give the choice of sittings, which other pages fill too."""
     seen = gr.State(NOTHING)
     with gr.Row():
-        chosen = Choice([], label=t("app.sitting"), elem_id="review-sitting", scale=3)
+        chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="review-sitting", scale=3)
         who = gr.Textbox(label=t("review.who"), elem_id="review-who", max_length=100, scale=2)
         remembered = gr.BrowserState("", storage_key="cytowell-who")
     everything = gr.Checkbox(label=t("review.all"), value=False)
     where = gr.Markdown(elem_id="review-where", elem_classes="live")
     shown = gr.HTML(elem_id="review-card", elem_classes="live")
-    label = Options([], label=t("review.label"), elem_id="review-label")
+    label = gr.Radio([], label=t("review.label"), elem_id="review-label")
     why = gr.Textbox(label=t("review.why"), elem_id="review-why", max_length=1000)
     with gr.Row(elem_id="review-keys"):
         back = gr.Button(t("review.back"), elem_id="review-back")

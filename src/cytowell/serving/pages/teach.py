@@ -16,7 +16,7 @@ from cytowell.runs import recipe as recipes
 from cytowell.runs.run import Voice, check, train
 from cytowell.serving.house import House, listed, plain_name
 from cytowell.serving.pages.calls import TYPES
-from cytowell.serving.pages.parts import PRIVATE, Choice, explained, framed, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.types import Findings
 
@@ -40,7 +40,7 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
             )  # fmt: skip
             classes = gr.Textbox(label=t("teach.classes"), elem_id="teach-classes")
             name_them = gr.Button(t("teach.name"), elem_id="teach-name")
-            chosen = Choice([], label=t("teach.named"), elem_id="teach-sitting")
+            chosen = gr.Dropdown([], label=t("teach.named"), elem_id="teach-sitting")
             called = gr.Textbox(label=t("teach.called"), elem_id="teach-called", max_length=60)
             positive = gr.Textbox(label=t("teach.positive"), elem_id="teach-positive")
             go = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
