@@ -13,11 +13,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
+
+from cytowell.serving.store import Store, url_of
 
 
 class Server:
@@ -159,3 +163,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _there(user: str) -> bool:
     return subprocess.run(["id", user], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sqlite":
+        url = url_of(tmp_path)
+    else:
+        address = str(request.getfixturevalue("postgres"))
+        name = f"t{uuid.uuid4().hex}"
+        engine = create_engine(url_of(tmp_path, address), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        url = url_of(tmp_path, address).replace("/postgres", f"/{name}")
+    found = Store(url)
+    yield found
+    found.close()

@@ -25,6 +25,7 @@ import cytowell
 from cytowell.errors import RecipeError
 from cytowell.images import Encoded
 from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.imported import import_network
 from cytowell.serving.app import Places, application
 from cytowell.serving.desk import Answer, Busy, Desk
 from cytowell.serving.received import base_name
@@ -330,6 +331,28 @@ def test_meters_and_ids_hold_no_names(client: TestClient, caplog: Any) -> None:
     client.get("/wp-admin/setup.php")
     assert "wp-admin" not in client.get("/metrics").text
     assert said.headers["x-content-type-options"] == "nosniff"
+
+
+def test_cells_are_found_with_a_detector(
+    client: TestClient, blood: Bundle, data: Path, tmp_path: Path
+) -> None:
+    smear = (data / "bccd" / "JPEGImages" / "BloodImage_00001.jpg").read_bytes()
+    none = client.post("/v1/detect?find=cells", files=files(("a.jpg", smear)))
+    assert none.status_code == 400
+    assert "--detector" in none.json()["error"]
+    network = data.parent / "weights" / "yolox_nano.onnx"
+    if not network.exists():
+        pytest.skip(f"{network} is not there")
+    import_network(network, [str(i) for i in range(80)], score=0.05).save(
+        tmp_path / "d", "# Card\n"
+    )
+    places = Places(pages=False, detector=str(tmp_path / "d"))
+    with TestClient(application({"blood": blood}, None, places)) as looking:
+        said = looking.post("/v1/detect?find=cells", files=files(("a.jpg", smear)))
+    objects = said.json()["results"][0]["objects"]
+    assert 5 < len(objects) < 60
+    assert {o["path"] for o in objects} == {"a.jpg"}
+    assert all(0 < o["score"] <= 1 and o["label"] in blood.classes for o in objects)
 
 
 def test_the_openapi_document_names_every_route(client: TestClient) -> None:

@@ -20,13 +20,14 @@ from cytowell.plates.counting import read_wells
 from cytowell.plates.layout_files import read_layout
 from cytowell.runs.counts import count_of
 from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.finding import finder
 from cytowell.serving import sittings as room
 from cytowell.serving.desk import Desk
 from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.kept import Said
 from cytowell.serving.sittings import Expired, Sittings, Taken
-from cytowell.serving.store import Store, url_of
+from cytowell.serving.store import Store
 from cytowell.types import Box
 
 
@@ -36,14 +37,14 @@ def tiny(bundle: Path) -> Bundle:
 
 
 @pytest.fixture
-def house(tiny: Bundle, tmp_path: Path) -> Iterator[House]:
+def house(tiny: Bundle, store: Store, tmp_path: Path) -> Iterator[House]:
     data = tmp_path / "data"
     data.mkdir()
-    store = Store(url_of(data))
     desk = Desk({"tiny": tiny}, workers=1)
-    yield House(desk, Sittings(store, data / "sittings"), data)
+    wells = finder("wells")
+    assert wells is not None
+    yield House(desk, Sittings(store, data / "sittings"), data, {"wells": wells})
     desk.close()
-    store.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,6 @@ from cytowell.errors import StorageError
 from cytowell.serving.store import FIRST, Store, Waiting, url_of
 
 Runner = Any
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        url = url_of(tmp_path)
-    else:
-        address = str(request.getfixturevalue("postgres"))
-        name = f"t{uuid.uuid4().hex}"
-        engine = create_engine(url_of(tmp_path, address), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        url = url_of(tmp_path, address).replace("/postgres", f"/{name}")
-    found = Store(url)
-    yield found
-    found.close()
 
 
 def answer(name: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def command(
         Path(data) if data else None,
         database,
         Path(inbox) if inbox else None,
-        {"cells": detector} if detector else {},
+        detector,
         not no_pages,
     )
     app = registry.part("cytowell.serving.app:application")(named, allowed, kept)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +25,7 @@ from cytowell.plates.units import per_millilitre
 from cytowell.runs.counts import count_of
 from cytowell.runs.titres import settings, titration_of
 from cytowell.runtime.bundle import Bundle
-from cytowell.runtime.finding import finder, objects
+from cytowell.runtime.finding import Finder, objects
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
 from cytowell.serving.jobs import Jobs
@@ -50,8 +50,20 @@ LOOKING = 2
 Named = Annotated[str, Query(max_length=NAME, description="Which bundle; the first without.")]
 
 
-def routes(desk: Desk, allowed: Allowed, meters: Meters, jobs: Jobs | None) -> APIRouter:
-    """Make the routes over a desk; those of jobs where they are kept."""
+def routes(
+    desk: Desk,
+    allowed: Allowed,
+    meters: Meters,
+    jobs: Jobs | None,
+    finders: Mapping[str, Finder],
+) -> APIRouter:
+    """Make the routes over a desk; those of jobs where they are kept.
+
+    Parameters
+    ----------
+    finders
+        What can be looked for in photographs.
+    """
     router = APIRouter(prefix="/v1", responses=REFUSALS)
     looking = anyio.CapacityLimiter(LOOKING)
 
@@ -69,15 +81,17 @@ def routes(desk: Desk, allowed: Allowed, meters: Meters, jobs: Jobs | None) -> A
 
     @router.post("/detect", openapi_extra={"requestBody": FILES})
     async def detect(
-        request: Request, bundle: Named = "", find: Literal["wells"] = "wells"
+        request: Request, bundle: Named = "", find: Literal["wells", "cells"] = "wells"
     ) -> dict[str, Any]:
         """Find objects in photographs and call each."""
         name = _known(desk, bundle)
+        if find not in finders:
+            raise HTTPException(400, "No detector of cells is served: cytowell serve --detector.")
         images = await images_of(request, allowed)
         chosen = desk.bundles[name]
         results = []
         for image in images:
-            look = functools.partial(_looked, chosen, image, find)
+            look = functools.partial(_looked, chosen, image, finders[find])
             with _in_time(allowed):
                 found = await anyio.to_thread.run_sync(look, limiter=looking)
             results.append(found)
@@ -204,12 +218,12 @@ async def _answered(desk: Desk, name: str, images: list[Encoded], allowed: Allow
             slip.cancel()
 
 
-def _looked(bundle: Bundle, image: Encoded, find: str) -> dict[str, Any]:
+def _looked(bundle: Bundle, image: Encoded, find: Finder) -> dict[str, Any]:
     """Find and call the objects of one photograph, through a private file that is removed."""
     with tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
         place = Path(folder) / "photograph"
         place.write_bytes(image.data)
-        samples = list(objects([Sample(str(place))], finder(find)))
+        samples = list(objects([Sample(str(place))], find))
         calls = bundle.predict(samples, workers=1)
     error = next((e for e in calls.errors if e), "").replace(str(place), image.name)
     reason = next((s.nothing for s in calls.samples if s.nothing), "")

@@ -7,7 +7,7 @@ import functools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 import cytowell
 from cytowell import registry as registered
 from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
 from cytowell.serving.desk import Desk
 from cytowell.serving.guard import Guard, Meters
@@ -54,8 +55,8 @@ class Places:
         Address of PostgreSQL in place of SQLite.
     inbox
         Folder whose photographs are called as they come.
-    detectors
-        Detector bundles by name, for cells.
+    detector
+        Detector bundle, for cells; none are looked for without it.
     pages
         Whether there are pages beside the service.
     """
@@ -63,7 +64,7 @@ class Places:
     data: Path | None = None
     database: str = ""
     inbox: Path | None = None
-    detectors: Mapping[str, str] = field(default_factory=dict)
+    detector: str = ""
     pages: bool = True
 
 
@@ -101,7 +102,11 @@ def application(
     if places.data is not None:
         jobs = Jobs(desk, store, folder / "uploads")
         ends.callback(jobs.close)
-    house = House(desk, Sittings(store, folder / "sittings"), folder, places.detectors)
+    finders = {"wells": finder("wells")}
+    if places.detector:
+        finders["cells"] = finder("cells", 0, places.detector)
+    looks = {name: look for name, look in finders.items() if look is not None}
+    house = House(desk, Sittings(store, folder / "sittings"), folder, looks)
     inbox = None
     if places.inbox is not None:
         inbox = Inbox(house, places.inbox)
@@ -126,7 +131,7 @@ def application(
         openapi_url="/v1/openapi.json",
     )
     app.state.house = house
-    app.include_router(routes(desk, limits, meters, jobs))
+    app.include_router(routes(desk, limits, meters, jobs, looks))
     _watched(app, desk, store, meters, registry)
     if later is not None:
         app.mount("/", Porter(later, functools.partial(_is_full, folder / PAGES)))

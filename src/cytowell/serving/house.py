@@ -16,7 +16,7 @@ from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
 from cytowell.evaluation.calls_page import Told, write_calls_page
 from cytowell.images import SUFFIXES
 from cytowell.runtime.bundle import Bundle
-from cytowell.runtime.finding import finder, objects
+from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
 from cytowell.serving.desk import Desk
@@ -44,8 +44,8 @@ class House:
     ----------
     folder
         Private; holds photographs of sittings and bundles that were taught here.
-    detectors
-        By name, for cells.
+    finders
+        What can be looked for in photographs.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class House:
         desk: Desk,
         sittings: Sittings,
         folder: Path,
-        detectors: Mapping[str, str] | None = None,
+        finders: Mapping[str, Finder] | None = None,
     ) -> None:
         self.desk = desk
         self.sittings = sittings
         self.folder = folder
-        self.detectors = dict(detectors or {})
+        self.finders = dict(finders or {})
         self._calling = threading.Semaphore(2)
         self.bundles_folder = folder / "bundles"
         with explaining(folder):
@@ -77,7 +77,7 @@ class House:
     @property
     def finds(self) -> list[str]:
         """What can be looked for in photographs."""
-        return ["none", "wells", *(["cells"] if self.detectors else [])]
+        return ["none", *self.finders]
 
     def call(
         self,
@@ -107,8 +107,7 @@ class House:
     def _called(
         self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
     ) -> Predictions:
-        looks = finder(find, 0, next(iter(self.detectors.values()), ""))
-        samples = objects([Sample(p) for p in places], looks)
+        samples = objects([Sample(p) for p in places], self.finders.get(find))
         known = {p: i for i, p in enumerate(places)}
         parts = []
         with self._calling:
