@@ -30,6 +30,7 @@ from cytowell.cli import (
     replay,
     samples,
     serve,
+    space,
     titre,
     train,
     wells,
@@ -51,7 +52,7 @@ app = typer.Typer(
 
 VERBS = (
     samples, fetch, check, convert, train, evaluate, wells, crop, predict, plate,
-    titre, count, agree, serve, compare, replay, inspect, export, list_, board,
+    titre, count, agree, serve, space, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -8,7 +8,7 @@ import inspect
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cytowell.errors import CytowellError
 from cytowell.evaluation.calls_page import word_of
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.images.overlay import COLOURS
+from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.words import catalogue, language_of, say
@@ -111,23 +112,43 @@ def drawn(template: str, **told: Any) -> str:
 
 
 def card(house: House, language: str, sitting: str, kept: Kept) -> str:
-    """Show a call: the picture, what spoke for it, its probabilities and the threshold."""
+    """Show a call of a sitting, with what people said of it."""
     about = house.sittings.about(sitting)
+    bundle = house.desk.bundles.get(about.bundle)
     label = str(kept.row["label"])
-    heat = say(language, "call.heat", label=label)
     shown = [(house.picture(sitting, kept), say(language, "call.shown"))]
     if label:
-        shown.append((house.picture(sitting, kept, heat=True), heat))
-    bundle = house.desk.bundles.get(about.bundle)
+        hot = house.picture(sitting, kept, heat=True)
+        shown.append((hot, say(language, "call.heat", label=label)))
+    return card_of(language, kept.row, bundle, shown, [_said(language, w) for w in kept.said])
+
+
+def card_of(
+    language: str,
+    row: Mapping[str, Any],
+    bundle: Bundle | None,
+    pictures: Sequence[tuple[Image.Image | None, str]],
+    said: Sequence[str] = (),
+) -> str:
+    """Show a call: pictures with their words, its probabilities and the threshold.
+
+    Parameters
+    ----------
+    row
+        The command line's columns.
+    bundle
+        What called it, where that is still served.
+    """
     threshold = 0.0 if bundle is None else bundle.facts.threshold
-    place = kept.row.get("well") or kept.row.get("object")
+    place = row.get("well") or row.get("object")
+    name = str(row["path"])
     return drawn(
         "card",
-        name=kept.name if place is None else f"{kept.name} \u00b7 {place}",
-        figures=[_figure(image, kept.name, words) for image, words in shown if image is not None],
-        word=spoken(language, kept.row),
-        said=[_said(language, word) for word in kept.said],
-        bars=_bars(kept, about.classes) if label and bundle is not None else [],
+        name=name if place is None else f"{name} \u00b7 {place}",
+        figures=[_figure(image, name, words) for image, words in pictures if image is not None],
+        word=spoken(language, row),
+        said=said,
+        bars=_bars(row, bundle.classes) if row["label"] and bundle is not None else [],
         line_at=f"{100 * threshold:.1f}",
         threshold=say(language, "call.threshold", value=f"{threshold:.3f}"),
     )
@@ -156,8 +177,8 @@ def _figure(image: Image.Image, name: str, caption: str) -> dict[str, str]:
     return {"uri": jpeg_uri(large, SIDE), "alt": f"{name}: {caption}", "caption": caption}
 
 
-def _bars(kept: Kept, classes: tuple[str, ...]) -> list[dict[str, str]]:
-    known = [(name, float(kept.row.get(f"p_{name}") or 0.0)) for name in classes]
+def _bars(row: Mapping[str, Any], classes: tuple[str, ...]) -> list[dict[str, str]]:
+    known = [(name, float(row.get(f"p_{name}") or 0.0)) for name in classes]
     known.sort(key=lambda pair: -pair[1])
     return [
         {"name": name, "width": f"{100 * p:.1f}", "value": f"{p:.3f}"}
