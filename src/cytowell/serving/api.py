@@ -32,7 +32,6 @@ from cytowell.serving.jobs import Jobs
 from cytowell.serving.received import images_of
 from cytowell.serving.settings import Allowed
 from cytowell.serving.shapes import (
-    FILES,
     NAME,
     REFUSALS,
     Cells,
@@ -40,6 +39,7 @@ from cytowell.serving.shapes import (
     Models,
     QuickSum,
     Results,
+    files,
 )
 from cytowell.serving.store import Gone
 from cytowell.types import Predictions, Sample
@@ -67,11 +67,11 @@ def routes(
     router = APIRouter(prefix="/v1", responses=REFUSALS)
     looking = anyio.CapacityLimiter(LOOKING)
 
-    @router.post("/predict", openapi_extra={"requestBody": FILES})
+    @router.post("/predict", openapi_extra={"requestBody": files(allowed.images)})
     async def predict(request: Request, bundle: Named = "") -> Results:
         """Call images."""
         name = _known(desk, bundle)
-        images = await images_of(request, allowed)
+        images = await images_of(request, allowed.images)
         results = await _answered(desk, name, images, allowed)
         _count(meters, name, results)
         meters.waiting.set(len(desk))
@@ -79,15 +79,15 @@ def routes(
             {"results": results, "bundle": told(name, desk.bundles[name])}
         )
 
-    @router.post("/detect", openapi_extra={"requestBody": FILES})
+    @router.post("/detect", openapi_extra={"requestBody": files(allowed.images)})
     async def detect(
         request: Request, bundle: Named = "", find: Literal["wells", "cells"] = "wells"
     ) -> dict[str, Any]:
         """Find objects in photographs and call each."""
         name = _known(desk, bundle)
         if find not in finders:
-            raise HTTPException(400, "No detector of cells is served: cytowell serve --detector.")
-        images = await images_of(request, allowed)
+            raise HTTPException(404, "No detector of cells is served: cytowell serve --detector.")
+        images = await images_of(request, allowed.images)
         chosen = desk.bundles[name]
         results = []
         for image in images:
@@ -124,17 +124,21 @@ def _report_routes(router: APIRouter, desk: Desk) -> None:
         with _explained():
             correcting = desk.bundles[desk.named(asked.bundle)] if asked.bundle else None
             counted = functools.partial(
-                count_of, _texts(asked.calls), asked.by, correcting, interval=asked.interval
+                count_of,
+                _texts([call.model_dump() for call in asked.calls]),
+                asked.by,
+                correcting,
+                interval=asked.interval,
             )
             return (await anyio.to_thread.run_sync(counted)).to_json()
 
 
 def _job_routes(router: APIRouter, desk: Desk, allowed: Allowed, jobs: Jobs) -> None:
-    @router.post("/jobs", status_code=202, openapi_extra={"requestBody": FILES})
+    @router.post("/jobs", status_code=202, openapi_extra={"requestBody": files(allowed.job)})
     async def add(request: Request, bundle: Named = "") -> Job:
         """Keep images and call them in the background; what was acknowledged survives a kill."""
         name = _known(desk, bundle)
-        images = await images_of(request, allowed)
+        images = await images_of(request, allowed.job)
         with _kept():
             job = await anyio.to_thread.run_sync(jobs.add, name, images)
         return Job(job=job, bundle=name, total=len(images), done=0, results=[])
@@ -189,11 +193,11 @@ def _known(desk: Desk, bundle: str) -> str:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what a user did into a 400 that says what and how to mend it."""
+    """Turn what cannot be computed with into a 409 that says why and how to mend it."""
     try:
         yield
     except CytowellError as error:
-        raise HTTPException(400, str(error)) from error
+        raise HTTPException(409, str(error)) from error
 
 
 @contextlib.contextmanager
@@ -303,5 +307,5 @@ def _plates(asked: QuickSum) -> dict[str, Any]:
 def _named_layout(name: str) -> Any:
     """Give a layout that comes along: a file of the server's is never opened by a request."""
     if "/" in name or "\\" in name or "." in name:
-        raise HTTPException(400, f"{name[:60]!r} is no name of a layout.")
+        raise HTTPException(409, f"{name[:60]!r} is no name of a layout.")
     return read_layout(name)

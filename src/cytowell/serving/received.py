@@ -11,29 +11,28 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
 from cytowell.images import Encoded
-from cytowell.serving.settings import Allowed
 from cytowell.serving.shapes import NAME
 
 
-async def images_of(request: Request, allowed: Allowed) -> list[Encoded]:
+async def images_of(request: Request, most: int) -> list[Encoded]:
     """Read the images of a request: files, or names with base64."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        images = await _from_form(request, allowed)
+        images = await _from_form(request, most)
     elif kind == "application/json":
         images = _from_json(await request.body())
     else:
         raise HTTPException(415, "Send multipart/form-data with files, or application/json.")
     if not images:
         raise HTTPException(400, "There is no image in the request: repeat the field files.")
-    if len(images) > allowed.images:
-        raise HTTPException(413, f"A request holds {allowed.images} images at most.")
+    if len(images) > most:
+        raise HTTPException(400, f"A request holds {most} images at most.")
     return images
 
 
-async def _from_form(request: Request, allowed: Allowed) -> list[Encoded]:
+async def _from_form(request: Request, most: int) -> list[Encoded]:
     images = []
-    async with request.form(max_files=allowed.images + 1, max_fields=10) as form:
+    async with request.form(max_files=most + 1, max_fields=10) as form:
         for field, item in form.multi_items():
             if field != "files" or not isinstance(item, UploadFile):
                 raise HTTPException(400, f"The field {field[:40]!r} is not known: send files.")

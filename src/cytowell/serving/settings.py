@@ -20,8 +20,8 @@ class Allowed:
     ----------
     body
         Bytes of one request.
-    images
-        Images of one request.
+    images, job
+        Images of one request, which is answered at once, and of one job.
     waiting
         Images that wait before more are refused with 429.
     seconds
@@ -37,7 +37,8 @@ class Allowed:
     """
 
     body: int = 64 << 20
-    images: int = 1000
+    images: int = 128
+    job: int = 1000
     waiting: int = 256
     seconds: float = 60.0
     arriving: float = 60.0

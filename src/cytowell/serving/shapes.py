@@ -10,49 +10,78 @@ MOST_WELLS = 100_000
 NAME = 255
 """Letters of a name, at most."""
 
-FILES = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["files"],
-                "properties": {
-                    "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                },
-            }
-        },
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["images"],
-                "additionalProperties": False,
-                "properties": {
-                    "images": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {
-                            "type": "object",
-                            "required": ["name", "data"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "name": {"type": "string", "maxLength": NAME},
-                                "data": {"type": "string", "format": "byte"},
-                            },
-                        },
-                    }
-                },
+BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAKklEQVR42mN8duIOAymAiYFEMAg1sKDxSxLmoIn0"
+    "LEgZbp4mWQPjSEwaAGS/CDX4D+QZAAAAAElFTkSuQmCC"
+)
+"""A picture of 16 by 16 pixels, for the examples."""
+
+
+def files(most: int) -> dict[str, Any]:
+    """Say how images are sent: files, repeated, or names with base64. Never a path or address.
+
+    Parameters
+    ----------
+    most
+        Images of one request.
+    """
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": most,
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
+                }
             },
-            "example": {"images": [{"name": "cell.jpg", "data": "/9j/4AAQSkZJRgABAQ..."}]},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "images": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": most,
+                            "items": {
+                                "type": "object",
+                                "required": ["name", "data"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "name": {"type": "string", "maxLength": NAME},
+                                    "data": {
+                                        "type": "string",
+                                        "pattern": BASE64,
+                                        "contentEncoding": "base64",
+                                    },
+                                },
+                            },
+                        }
+                    },
+                },
+                "example": {"images": [{"name": "dot.png", "data": DOT}]},
+            },
         },
-    },
-}
-"""How images are sent: files, repeated, or names with base64. Never a path, never an address."""
+    }
+
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "What was sent cannot be used; `error` says why."},
+    400: {"description": "What was sent has another shape; `error` says which field."},
+    409: {"description": "What was sent contradicts itself or the layout; `error` says where."},
     401: {"description": "A key is needed."},
-    404: {"description": "There is no such bundle."},
+    404: {"description": "There is no such bundle, job or detector."},
     408: {"description": "The request took too long to arrive."},
     413: {"description": "Too large, or too many images."},
     415: {"description": "Neither multipart/form-data nor application/json."},
@@ -117,7 +146,7 @@ class QuickSum(_Strict):
     """Counted wells of one series, or a table of wells with its layout."""
 
     positives: list[int] = Field(default=[], max_length=1000, examples=[[5, 3, 1, 0]])
-    counts: Literal["infected", "protected", ""] = ""
+    counts: Literal["infected", "protected", ""] = Field(default="", examples=["infected"])
     replicates: int | list[int] = Field(default=0, examples=[5])
     log10_dilutions: list[float] = Field(default=[], max_length=1000, examples=[[-5, -6, -7, -8]])
     titrates: Literal["virus", "serum", ""] = ""
@@ -133,10 +162,18 @@ class QuickSum(_Strict):
     )
 
 
+class Counted(BaseModel):
+    """A call, with whatever other columns its table has."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, str | int | float | bool | None]
+    label: str
+
+
 class Cells(_Strict):
     """Calls to be counted."""
 
-    calls: list[dict[str, str | int | float | bool | None]] = Field(
+    calls: list[Counted] = Field(
         min_length=1,
         max_length=1_000_000,
         examples=[[{"label": "neutrophil", "decided": True, "slide": "a"}]],
