@@ -228,9 +228,8 @@ def measure(
     print(f"p50, p99                             {1000 * p50:8.0f} {1000 * p99:6.0f} ms")
     print(f"p99 / p50                            {p99 / p50:8.2f}")
     alone_seen, _ = storm(port, [*images[:100]], 1, rows)
-    print(
-        f"one client, p50                      {1000 * statistics.median(alone_seen.seconds):8.1f} ms"
-    )
+    one = 1000 * statistics.median(alone_seen.seconds)
+    print(f"one client, p50                      {one:8.1f} ms")
     before = resident(process)
     work: list[Any] = [i if i % 20 == 7 else images[i % len(images)] for i in range(given.requests)]
     many, took = storm(port, work, given.clients, rows)
@@ -240,9 +239,8 @@ def measure(
     print(f"good ones answered                   {many.answered:8d} of {good}")
     print(f"differing from the command line      {len(many.wrong) + len(seen.wrong):8d}")
     print(f"statuses                             {dict(sorted(many.statuses.items()))}")
-    print(
-        f"5xx                                  {sum(n for s, n in many.statuses.items() if s >= 500):8d}"
-    )
+    broken = sum(n for status, n in many.statuses.items() if status >= 500)
+    print(f"5xx                                  {broken:8d}")
     print(f"resident memory                      {before:8.0f} MB before, {after:.0f} after")
     for line in [*seen.wrong, *many.wrong][:5]:
         print(f"  {line}")

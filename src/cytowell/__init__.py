@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from cytowell.runs.compare import compare
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
+    from cytowell.runs.titres import titre
     from cytowell.runtime.bundle import Bundle, load
+    from cytowell.serving.app import serve
     from cytowell.sources import read
     from cytowell.sources.convert import convert
     from cytowell.sources.fetch import fetch
@@ -34,6 +36,8 @@ _HOMES = {
     "train": "cytowell.runs.run:train",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
+    "titre": "cytowell.runs.titres:titre",
+    "serve": "cytowell.serving.app:serve",
     "load": "cytowell.runtime.bundle:load",
     "Bundle": "cytowell.runtime.bundle:Bundle",
     "Box": "cytowell.types:Box",
@@ -60,7 +64,9 @@ __all__ = [
     "find_wells",
     "load",
     "read",
+    "serve",
     "split",
+    "titre",
     "train",
     "write_samples",
 ]
@@ -69,7 +75,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'cytowell' has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute)
+    value = importlib.import_module("cytowell.registry").part(_HOMES[name], name)
     globals()[name] = value
     return value

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-import cytowell
 from cytowell import registry
 from cytowell.cli.options import QuietOption
 from cytowell.cli.voice import speaking
@@ -77,12 +76,7 @@ def command(
         key = secrets.token_urlsafe(32)
         print(f"key      {key}\nsha-256  {registry.part(f'{settings}:digest_of')(key)}")
         return
-    named = {}
-    for bundle in bundles or ["blood"]:
-        name = Path(bundle).name or bundle
-        if name in named:
-            raise RecipeError(f"Two bundles are called {name!r}.", "Rename one of their folders.")
-        named[name] = cytowell.load(bundle)
+    named = registry.part("cytowell.serving.app:loaded")(bundles or [])
     known = registry.part(f"{settings}:read_keys")(keys) if keys else frozenset()
     allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
     if database and not data:

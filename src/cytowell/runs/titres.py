@@ -17,8 +17,10 @@ from cytowell.evaluation.plate_page import write_plate_page
 from cytowell.plates.assay import RunResult, Titre, assay, assay_plates
 from cytowell.plates.counting import Plates, is_counted, read_counts, read_wells, sentence
 from cytowell.plates.layout import Layout
+from cytowell.plates.layout_files import read_layout
 from cytowell.sources.table import read_texts
 from cytowell.storage import replacing_folder, sha256, write_text, write_with
+from cytowell.types import Predictions
 
 LOINC = {"IU/mL": ("6524-3", "70858-6")}
 """Rabies virus neutralising antibody: units per volume, and presence (loinc.org)."""
@@ -114,6 +116,45 @@ def read_titration(
         said = error.problem if str(path) in error.problem else f"{path}: {error.problem}"
         raise type(error)(said, error.remedy) from error
     return replace(found, source=(path.name, sha256(path)))
+
+
+def titre(
+    calls: Predictions, layout: str | Path | Layout, positive: str = "", **changes: Any
+) -> Titration:
+    """Compute titres of called wells; the last line of the way of an image.
+
+    Parameters
+    ----------
+    calls
+        Of wells: each sample has its ``plate`` and ``well`` among its own columns.
+    layout
+        A layout, its file, or the name of one that comes along.
+    positive
+        The class that is a positive well. It is never guessed.
+    changes
+        Settings of the layout, such as ``reference_iu=0.5`` or ``rule="reed-muench"``.
+
+    Raises
+    ------
+    BadTable, LayoutError, TitreError
+        Naming what does not fit.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> bundle = cytowell.load("blood")
+    >>> cytowell.titre(bundle.predict([]), "favn", "platelet")
+    Traceback (most recent call last):
+        ...
+    cytowell.errors.BadTable: There are no calls. Call the wells first: cytowell predict.
+    """
+    if not len(calls):
+        raise BadTable("There are no calls.", "Call the wells first: cytowell predict.")
+    plan = layout if isinstance(layout, Layout) else read_layout(layout)
+    frame = calls.frame().astype(object)
+    frame["decided"] = ["true" if d else "false" for d in calls.decided]
+    texts = frame.where(frame.notna(), "").astype(str)
+    return titration_of(texts, settings(plan, changes), positive)
 
 
 def titration_of(

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 import cytowell
 from cytowell import registry as registered
+from cytowell.errors import RecipeError
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
@@ -143,6 +144,43 @@ def application(
     )
     app.add_middleware(Guard, allowed=limits, meters=meters, paths=paths)
     return app
+
+
+def serve(*bundles: str | Path, data: str | Path | None = None) -> FastAPI:
+    """Give pages and service over bundles as an ASGI application, for a server of one's own.
+
+    Parameters
+    ----------
+    bundles
+        Folders or names; the shipped blood bundle without any. The first is the default.
+    data
+        Private folder that keeps what is said; until the application ends without it.
+
+    Raises
+    ------
+    BundleError
+        If one is no bundle.
+    RecipeError
+        If two have the same name.
+    """
+    return application(loaded(bundles), None, Places(None if data is None else Path(data)))
+
+
+def loaded(bundles: Iterable[str | Path]) -> dict[str, Bundle]:
+    """Load bundles, each under its folder's name; the blood bundle without any.
+
+    Raises
+    ------
+    RecipeError
+        If two have the same name.
+    """
+    named: dict[str, Bundle] = {}
+    for bundle in [*bundles] or ["blood"]:
+        name = Path(bundle).name or str(bundle)
+        if name in named:
+            raise RecipeError(f"Two bundles are called {name!r}.", "Rename one of their folders.")
+        named[name] = cytowell.load(bundle)
+    return named
 
 
 def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
