@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import cytowell
 from cytowell.errors import BadTable, CytowellError, RunError
 from cytowell.plates.layout_files import read_layout
 from cytowell.runs.titres import past, read_titration, settings, write_results
+from cytowell.types import Predictions, Sample
 
 FAVN = read_layout("favn")
 INFECTED = {
@@ -149,3 +152,26 @@ def test_what_is_no_table_of_wells_names_the_file(
         read_titration(path, FAVN)
     assert "wells.csv" in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_the_last_line_of_the_way() -> None:
+    layout = read_layout("favn")
+    wells = [w for s in layout.specimens for w in s.wells]
+    n = len(wells)
+    glow = np.array([i % 2 for i in range(n)], dtype=float)
+    calls = Predictions(
+        tuple(Sample(f"{w}.png", extra={"plate": "1", "well": w}) for w in wells),
+        ("clear", "glow"),
+        np.stack([1 - glow, glow], axis=1),
+        np.ones(n, dtype=np.bool_),
+        ("",) * n,
+        ("",) * n,
+    )
+    found = cytowell.titre(calls, "favn", "glow", reference_iu=1.0)
+    assert found.sentence == "Wells called glow were counted as infected."
+    assert found.layout.reference_iu == 1.0
+    assert len(found.runs) == 1
+    with pytest.raises(BadTable, match="no calls"):
+        cytowell.titre(calls.take([]), "favn", "glow")
+    with pytest.raises(BadTable, match="called 'none'"):
+        cytowell.titre(calls, "favn", "none")

@@ -382,3 +382,16 @@ def test_serve_and_its_mistakes(cli: Any, tmp_path: Path) -> None:
     twice = cli("serve", "blood", "blood")
     assert "called 'blood'" in twice.err
     assert "cannot be read" in cli("serve", "--keys", tmp_path / "none").err
+
+
+def test_an_application_for_a_server_of_ones_own(bundle: Path) -> None:
+    code = (
+        "import sys, cytowell\n"
+        "from fastapi.testclient import TestClient\n"
+        "with TestClient(cytowell.serve(sys.argv[1])) as ours:\n"
+        "    assert len(ours.get('/v1/models').json()['models']) == 1\n"
+        "    assert 'gradio' in ours.get('/').text\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(bundle)], check=True)
+    with pytest.raises(RecipeError, match="Two bundles"):
+        cytowell.serve(bundle, bundle)
