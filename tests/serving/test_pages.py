@@ -249,6 +249,7 @@ def test_a_typed_table_to_titres_and_a_mistake_in_words(
     at.page.wait_for_selector("#plate-report iframe")
     inside = at.page.frame_locator("#plate-report iframe")
     assert "The run is valid" in inside.locator("body").inner_text()
+    assert "Trail ends with" in inside.locator("body").inner_text()
     told = json.loads(at.download("#plate-json", tmp_path / "r.json").read_text())
     value = next(r["value"] for r in told["runs"][0]["results"] if r["sample"] == "serum 1")
     assert value == pytest.approx(0.66, abs=0.01)
@@ -361,9 +362,9 @@ def test_a_smear_is_counted(visit: Callable[..., Visit], cells: Path, tmp_path: 
     at.page.get_by_role("option").first.click()
     at.page.click("#count-go")
     at.page.wait_for_selector("#count-report iframe")
-    assert "Differential count" in (
-        at.page.frame_locator("#count-report iframe").locator("body").inner_text()
-    )
+    report = at.page.frame_locator("#count-report iframe").locator("body").inner_text()
+    assert "Differential count" in report
+    assert "Trail ends with" in report
     rows = pd.read_csv(at.download("#count-table", tmp_path / "c.csv"))
     assert rows["count"].sum() + rows["undecided"].iloc[0] == 6
 

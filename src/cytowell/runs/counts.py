@@ -225,8 +225,14 @@ def _row(slide: Differential, line: Line) -> dict[str, Any]:
     }
 
 
-def write_counts(out: str | Path, counted: Counted) -> Path:
-    """Write ``results.csv``, ``results.json`` and ``report.html`` into a new folder."""
+def write_counts(out: str | Path, counted: Counted, trail: str = "") -> Path:
+    """Write ``results.csv``, ``results.json`` and ``report.html`` into a new folder.
+
+    Parameters
+    ----------
+    trail
+        Last hash of a server's trail, which the page prints.
+    """
     folder = Path(out)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "results.json").is_file():
         raise RunError(f"{folder} holds something else.", "Choose another --out.")
@@ -235,7 +241,7 @@ def write_counts(out: str | Path, counted: Counted) -> Path:
         write_with(
             beside / "results.csv", lambda f: frame.to_csv(f, index=False, lineterminator="\n")
         )
-        told = counted.to_json()
+        told = {**counted.to_json(), "trail": trail}
         write_text(beside / "results.json", json.dumps(told, indent=1) + "\n")
         page = (
             environment()

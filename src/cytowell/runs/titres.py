@@ -300,8 +300,15 @@ def write_results_of(
     out: str | Path,
     make: Callable[[Path], Titration],
     history: Sequence[tuple[str, float]] = (),
+    trail: str = "",
 ) -> Titration:
-    """Write the results of what `make` computes; it may leave files of its own in the folder."""
+    """Write the results of what `make` computes; it may leave files of its own in the folder.
+
+    Parameters
+    ----------
+    trail
+        Last hash of a server's trail, which the page prints.
+    """
     folder = Path(out)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "results.json").is_file():
         raise RunError(f"{folder} holds something else.", "Choose another --out.")
@@ -311,7 +318,7 @@ def write_results_of(
         write_with(
             beside / "results.csv", lambda f: frame.to_csv(f, index=False, lineterminator="\n")
         )
-        told = titration.to_json()
+        told = {**titration.to_json(), "trail": trail}
         write_text(beside / "results.json", json.dumps(told, indent=1) + "\n")
         drawn = [(wells, titration.layout) for wells in titration.wells[:PAGED]]
         write_plate_page(beside / "report.html", told, drawn, history)

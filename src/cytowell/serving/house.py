@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -185,6 +186,8 @@ class House:
         kept = self.sittings.calls(sitting)
         rows = self.sittings.frame(sitting).astype(object)
         bundle = self.desk.bundles.get(about.bundle)
+        hashes = sorted({k.sha256 for k in kept})
+        total = hashlib.sha256("".join(hashes).encode()).hexdigest()
         told = Told(
             about.title,
             about.classes,
@@ -192,7 +195,7 @@ class House:
                 "Bundle": f"{about.bundle}\nSHA-256 {about.digest}",
                 "Threshold": "" if bundle is None else f"{bundle.facts.threshold:.3f}",
                 "Sitting": f"{about.id}, begun {about.created}",
-                "Images": f"{len({k.sha256 for k in kept})} files; their SHA-256 are in the table",
+                "Images": f"{len(hashes)} files\nSHA-256 of their SHA-256 {total}",
                 "Trail ends with": self.sittings.store.last(),
                 "Version": f"cytowell {cytowell.__version__}",
             },

@@ -45,7 +45,7 @@ def page(house: House) -> Any:
             table = str(folder / "calls.csv")
             house.sittings.frame(sitting).to_csv(table, index=False, lineterminator="\n")
         counted = count_calls(table, column.strip(), served if corrected else None, interval=kind)
-        out = write_counts(folder / "count", counted)
+        out = write_counts(folder / "count", counted, house.sittings.store.last())
         return results_of(out, say(language, "app.report"))
 
     given = [file, chosen, by, interval, correct, bundle]

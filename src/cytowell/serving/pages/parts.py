@@ -7,6 +7,7 @@ import html
 import inspect
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,10 @@ SIDE = 448
 
 LISTED_CLASSES = 12
 """Classes whose probability a card shows, likeliest first."""
+
+OUT = "out-"
+LASTS = 24 * 3600.0
+"""Seconds that files which a page has handed out are kept."""
 
 PRIVATE = {"api_visibility": "private"}
 """Events of a page are no programming interface: that is /v1."""
@@ -81,8 +86,12 @@ def explained(act: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def outlet(house: House) -> Path:
-    """Give a new private folder for files that a page hands out; Gradio removes old ones."""
-    folder = house.folder / "pages" / f"out-{uuid.uuid4().hex}"
+    """Give a new private folder for files that a page hands out; those of yesterday go."""
+    place = house.folder / "pages"
+    for old in place.glob(f"{OUT}*"):
+        if time.time() - old.stat().st_mtime > LASTS:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = place / f"{OUT}{uuid.uuid4().hex}"
     folder.mkdir(parents=True, mode=0o700)
     return folder
 

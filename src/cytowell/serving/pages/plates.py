@@ -93,7 +93,7 @@ def page(house: House) -> Any:
             _titration, house, chosen_way, served, plan, call.strip(),
             given=(photographs, sitting, table), voice=voice,
         )  # fmt: skip
-        write_results_of(out, make)
+        write_results_of(out, make, trail=house.sittings.store.last())
         return results_of(out, say(language, "app.report"))
 
     way.change(switch, [way], [files, bundle, chosen, typed], **PRIVATE)
