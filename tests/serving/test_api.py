@@ -9,12 +9,14 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pandas as pd
 import pytest
@@ -395,3 +397,85 @@ def test_an_application_for_a_server_of_ones_own(bundle: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(bundle)], check=True)
     with pytest.raises(RecipeError, match="Two bundles"):
         cytowell.serve(bundle, bundle)
+
+
+def test_a_client_that_sends_too_slowly_is_let_go(blood: Bundle) -> None:
+    app = application({"blood": blood}, Allowed(arriving=0.2), ALONE)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if sent:
+            await anyio.sleep(30)
+        sent.append(1)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    answered: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/predict", "raw_path": b"/v1/predict",
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "headers": [(b"content-type", b"application/json")], "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    begin = time.monotonic()
+
+    async def talk() -> None:
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    anyio.run(talk)
+    assert answered[0]["status"] == 408
+    assert time.monotonic() - begin < 20
+    assert b"too long" in answered[1]["body"]
+
+
+def test_keys_cannot_be_guessed(blood: Bundle) -> None:
+    app = application({"blood": blood}, Allowed(keys=frozenset([digest_of(KEY)])), ALONE)
+    with TestClient(app) as guarded:
+        wrong = {"authorization": "Bearer wrong"}
+        statuses = [guarded.get("/v1/models", headers=wrong).status_code for _ in range(30)]
+        assert statuses.count(401) == 20
+        assert statuses[-1] == 429
+        right = {"authorization": f"Bearer {KEY}"}
+        assert guarded.get("/v1/models", headers=right).status_code == 200
+
+
+def test_a_server_of_this_machine_answers_to_its_own_names(blood: Bundle) -> None:
+    allowed = Allowed(hosts=frozenset({"localhost", "127.0.0.1", "[::1]"}))
+    with TestClient(application({"blood": blood}, allowed, ALONE)) as client:
+        for host, status in (
+            ("localhost:7860", 200), ("127.0.0.1", 200), ("[::1]:7860", 200),
+            ("evil.example", 421), ("", 421),
+        ):  # fmt: skip
+            assert client.get("/v1/models", headers={"host": host}).status_code == status
+
+
+def test_a_login_that_never_ends_is_let_go(blood: Bundle) -> None:
+    keys = frozenset([digest_of(KEY)])
+    app = application({"blood": blood}, Allowed(keys=keys, arriving=0.2), ALONE)
+    answered: list[Any] = []
+
+    async def receive() -> Any:
+        if answered or scope.get("asked"):
+            await anyio.sleep(30)
+        scope["asked"] = True
+        return {"type": "http.request", "body": b"key=", "more_body": True}
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": "/login", "raw_path": b"/login",
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+
+    async def talk() -> None:
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    anyio.run(talk)
+    assert answered[0]["status"] == 408

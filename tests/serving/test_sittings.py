@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +17,7 @@ from PIL import Image
 from sqlalchemy import text
 
 import cytowell
-from cytowell.errors import CytowellError, EmptyDataset, RecipeError, StorageError
+from cytowell.errors import CytowellError, DatasetError, EmptyDataset, RecipeError, StorageError
 from cytowell.plates.counting import read_wells
 from cytowell.plates.layout_files import read_layout
 from cytowell.runs.counts import count_of
@@ -26,6 +28,8 @@ from cytowell.serving.desk import Desk
 from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.kept import Said
+from cytowell.serving.pages.calls import named_files
+from cytowell.serving.pages.plates import plates_apart
 from cytowell.serving.sittings import Expired, Sittings, Taken
 from cytowell.serving.store import Store
 from cytowell.types import Box
@@ -130,6 +134,16 @@ def test_a_word_that_is_changed_breaks_the_trail(house: House, some: list[Path])
     assert "taken out" in house.sittings.verify()[1]
 
 
+def test_a_call_that_is_changed_is_noticed(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    with house.sittings.store.session() as session:
+        session.execute(text("UPDATE calls SET row = '{}' WHERE position = 1"))
+    assert "calls of sitting" in house.sittings.verify()[1]
+    house.sittings.expire(timedelta(0))
+    assert made
+    assert house.sittings.verify()[1] == ""
+
+
 def test_old_sittings_go_with_their_photographs(house: House, some: list[Path]) -> None:
     made = house.call(some, "tiny", "none", "three")
     folder = Path(house.sittings.calls(made)[0].file).parent.parent
@@ -149,6 +163,9 @@ def test_photographs_have_a_quota(
     monkeypatch.setattr(room, "QUOTA", 100)
     with pytest.raises(StorageError, match="room"):
         house.call(some, "tiny", "none", "three")
+    assert house.sittings.listed() == [], "what went wrong leaves nothing"
+    assert [*(house.folder / "sittings").iterdir()] == []
+    assert [*house.folder.glob(".unpacked-*")] == []
 
 
 def test_named_photographs_are_read_as_a_table(
@@ -176,23 +193,32 @@ def test_corrected_boxes_are_called_anew_and_wells_keep_their_names(
     boxes = [b for k in kept if (b := box_of(k.row)) is not None]
     names = [k.row["well"] for k in kept]
     house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
+    house.sittings.say(made, 2, Said(1, "y", "Dr B", "", ""))
     moved = [Box(boxes[0].x + 3, boxes[0].y + 2, boxes[0].width, boxes[0].height), *boxes[2:]]
     house.call_boxes(made, kept[0].file, [*moved, Box(1, 1, 20, 20)])
     again = house.sittings.calls(made)
-    assert [k.row["well"] for k in again] == [names[0], *names[2:], ""]
-    assert not any(k.said for k in again), "words of boxes that are gone go with them"
+    assert [k.row["well"] for k in again] == [*names[2:], names[0], ""]
+    assert [k.position for k in again] == [*range(2, len(names)), len(names), len(names) + 1]
+    assert [w.who for k in again for w in k.said] == ["Dr B"], "of boxes that are as they were"
+    assert len({k.row["object"] for k in again}) == len(again)
     house.call_boxes(made, kept[0].file, [])
     assert [k.row["reason"] for k in house.sittings.calls(made)] == ["a person found nothing in it"]
     with pytest.raises(RecipeError, match="not of this sitting"):
         house.call_boxes(made, "/etc/passwd", [])
     assert house.sittings.verify()[1] == ""
+    house.desk.take("tiny", cytowell.load("blood"))
+    with pytest.raises(RecipeError, match="not served any more"):
+        house.call_boxes(made, kept[0].file, [])
 
 
 def test_a_taught_bundle_is_served_after_a_restart(house: House, bundle: Path) -> None:
-    shutil.copytree(bundle, house.bundles_folder / "ours")
+    for name in ("ours", "tiny", ".half"):
+        shutil.copytree(bundle, house.bundles_folder / name)
     (house.bundles_folder / "broken").mkdir()
+    given = house.desk.bundles["tiny"]
     again = House(house.desk, house.sittings, house.folder)
-    assert "ours" in again.desk.bundles
+    assert set(again.desk.bundles) == {"tiny", "ours"}
+    assert again.desk.bundles["tiny"] is given, "what the command names stands"
     assert len(again.refused) == 1
 
 
@@ -202,9 +228,15 @@ def test_what_is_given_to_a_page(tmp_path: Path, some: list[Path]) -> None:
         for file in some:
             opened.write(file, f"x/{file.name}")
         opened.writestr("notes.txt", "no image")
-    assert sorted(f.name for f in expanded([archive])) == sorted(f.name for f in some)
+    there = tmp_path / "private"
+    assert sorted(f.name for f in expanded([archive], there)) == sorted(f.name for f in some)
+    assert all(f.is_relative_to(there) for f in expanded([archive], there / "2"))
     with pytest.raises(EmptyDataset):
-        expanded([])
+        expanded([], there)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("bomb.jpg", b"0" * (300 << 20))
+    with pytest.raises(DatasetError, match="would grow"):
+        expanded([archive], there / "3")
     assert plain_name("../../a b/<c>") == "a b-c"
     assert list(listed("a, b;c\n d ,,")) == ["a", "b", "c", "d"]
 
@@ -238,6 +270,80 @@ def test_an_inbox_waits_for_half_a_photograph(
     monkeypatch.setattr("cytowell.serving.inbox.PATIENCE", -1.0)
     assert again.look() == 1, "what stays broken gets a row that says so"
     assert house.sittings.calls(again.sitting)[-1].row["error"]
+
+
+def test_a_bundle_that_was_replaced_lends_nothing(
+    house: House, some: list[Path], tmp_path: Path
+) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    kept = house.sittings.calls(made)[0]
+    assert house.picture(made, kept, heat=True) is not None
+    house.desk.take("tiny", cytowell.load("blood"))
+    assert house.bundle_of(house.sittings.about(made)) is None
+    assert house.picture(made, kept, heat=True) is None
+    assert house.picture(made, kept) is not None
+    house.write_report(made, tmp_path / "r.html")
+    assert "not served any more" in (tmp_path / "r.html").read_text()
+
+
+def test_what_nobody_can_decide_is_drawn_as_that(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    house.sittings.say(made, 0, Said(1, "", "Dr A", "", ""))
+    house.sittings.say(made, 1, Said(1, house.sittings.about(made).classes[0], "Dr A", "", ""))
+    drawn = house.predictions(made)
+    assert drawn.decided.tolist()[:2] == [False, True]
+    assert drawn.labels[1] == house.sittings.about(made).classes[0]
+
+
+def test_an_inbox_outlives_its_sitting(
+    house: House, some: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inbox, "_watch", lambda self: None)
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    shutil.copy(some[0], folder / "a.jpg")
+    inbox = Inbox(house, folder)
+    assert [inbox.look(), inbox.look()] == [0, 1]
+    for i in range(60):
+        house.sittings.begin(f"other {i}")
+    assert Inbox(house, folder).sitting == inbox.sitting, "however many came since"
+    house.sittings.expire(timedelta(0))
+    monkeypatch.undo()
+    monkeypatch.setattr("cytowell.serving.inbox.PAUSE", 0.05)
+    shutil.copy(some[1], folder / "b.jpg")
+    ending = threading.Timer(10.0, inbox._ending.set)
+    ending.start()
+
+    def called() -> list[str]:
+        try:
+            return [k.name for k in house.sittings.calls(inbox.sitting)]
+        except Expired:
+            return []
+
+    watching = threading.Thread(target=inbox._watch)
+    watching.start()
+    end = time.monotonic() + 9
+    while not called() and time.monotonic() < end:
+        time.sleep(0.05)
+    inbox._ending.set()
+    watching.join()
+    ending.cancel()
+    assert called() == ["b.jpg"], "a new sitting, and nothing twice"
+
+
+def test_plates_of_several_photographs_are_told_apart(house: House, tmp_path: Path) -> None:
+    plates = cytowell.write_samples(tmp_path / "p", "plates", per_class=1)["plates"]
+    photograph = sorted(plates.rglob("*.jpg"))[0]
+    other = tmp_path / "other" / photograph.name
+    other.parent.mkdir()
+    shutil.copy(photograph, other)
+    made = house.call([photograph, other], "tiny", "wells", "two")
+    kept = house.sittings.calls(made)
+    names = named_files(kept)
+    assert sorted(names.values()) == [photograph.name, f"{photograph.name} (2)"]
+    frame = plates_apart(house, made)
+    assert set(frame["plate"]) == set(names.values())
+    assert not frame.duplicated(["plate", "well"]).any()
 
 
 def test_a_report_says_what_stands(house: House, some: list[Path], tmp_path: Path) -> None:

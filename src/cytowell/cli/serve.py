@@ -15,6 +15,8 @@ from cytowell.errors import RecipeError
 
 NAME = "serve"
 LOCAL = ("127.0.0.1", "localhost", "::1")
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""What a browser on this machine calls it."""
 
 
 def command(
@@ -45,7 +47,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="Private folder for jobs and their uploads; none are kept without.",
+            help="Private folder that keeps what is said, and jobs; until the end without.",
             show_default=False,
         ),
     ] = "",
@@ -78,7 +80,12 @@ def command(
         return
     named = registry.part("cytowell.serving.app:loaded")(bundles or [])
     known = registry.part(f"{settings}:read_keys")(keys) if keys else frozenset()
-    allowed = registry.part(f"{settings}:Allowed")(waiting=waiting, rate=rate, keys=known)
+    allowed = registry.part(f"{settings}:Allowed")(
+        waiting=waiting,
+        rate=rate,
+        keys=known,
+        hosts=frozenset(NAMES) if host in LOCAL and not known else frozenset(),
+    )
     if database and not data:
         raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
     on = registry.part("cytowell.serving.listen:bound")(host, port)
@@ -98,6 +105,8 @@ def command(
             )
         if host not in LOCAL and not known:
             speaker.said("Anybody who reaches this address may use it: --keys lets few in.")
+        for words in app.state.house.refused:
+            speaker.said(f"not served: {words}")
         for name, loaded in named.items():
             if loaded.facts.synthetic:
                 speaker.said(f"{name} learnt from synthetic images: its calls mean nothing.")

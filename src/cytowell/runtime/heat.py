@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from cytowell.images import load
+from cytowell.images import Preprocessing, load
 from cytowell.runtime.bundle import Bundle
 from cytowell.types import FloatArray, Sample
 
@@ -16,15 +16,15 @@ COLOUR = np.array([213.0, 94.0, 0.0])
 """Vermillion of Okabe and Ito's palette, told apart with every kind of colour vision."""
 
 
-def seen(bundle: Bundle, sample: Sample) -> Image.Image:
-    """Give what the network was shown of a sample, upright and cut out.
+def seen(record: Preprocessing, sample: Sample) -> Image.Image:
+    """Give what a network with this record is shown of a sample, upright and cut out.
 
     Raises
     ------
     ImageError
         If it cannot be read.
     """
-    return Image.fromarray(load(sample, bundle.facts.preprocessing))
+    return Image.fromarray(load(sample, record))
 
 
 def heated(bundle: Bundle, sample: Sample, label: int) -> Image.Image:

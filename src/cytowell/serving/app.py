@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def application(
     app.include_router(routes(desk, limits, meters, jobs, looks))
     _watched(app, desk, store, meters, registry)
     if later is not None:
-        app.mount("/", Porter(later, functools.partial(_is_full, folder / PAGES)))
+        place = folder / PAGES
+        shutil.rmtree(place, ignore_errors=True)  # of a process that ended: nobody has its pages
+        place.mkdir(mode=0o700)
+        app.mount("/", Porter(later, place, functools.partial(_is_full, place)))
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     paths = frozenset(
@@ -193,7 +197,11 @@ def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
 
 def _is_full(folder: Path) -> bool:
     """Whether what pages have taken in fills its room."""
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) > QUOTA
+    used = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            used += file.stat().st_size
+    return used > QUOTA
 
 
 def _watched(

@@ -29,7 +29,7 @@ OPEN = ("/healthz", "/readyz")
 
 LOGIN = "/login"
 
-TRIES = 10
+TRIES = 20
 """Keys that an address may try in a minute."""
 
 CLIENTS = 10_000
@@ -47,8 +47,8 @@ PAGE_CSP = (
 """Of the pages: as strict as Gradio allows, which starts with inline scripts and makes functions of
 templates. Nothing comes from, or goes to, another host."""
 
-UNCOUNTED = ("/assets/", "/static/", "/svelte/", "/theme.css", "/gradio_api/file=")
-"""Parts of pages, which come by the hundred: they are not counted against the rate."""
+ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css")
+"""What a browser may keep: the pages' own code, no photograph."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -113,7 +113,7 @@ class Guard:
                 status = message["status"]
                 csp = CSP if self._is_service(scope["path"]) else PAGE_CSP
                 own = {**HEADERS, "x-request-id": mark, "content-security-policy": csp}
-                if scope["path"].startswith(UNCOUNTED):
+                if scope["path"].startswith(ASSETS):
                     own.pop("cache-control")
                 _add(message, own)
             await send(message)
@@ -158,14 +158,18 @@ class Guard:
         if scope["method"] != "POST":
             await _send(send, 200, login.PAGE.format(said="").encode(), shown)
             return
+        if self._wait(f"keys {client}", TRIES) > 0:
+            await _say(send, 429, "Too many keys were tried.", {"retry-after": "60"})
+            return
         body, more = b"", True
         counted = self._counted(scope["path"], receive)
-        while more and len(body) <= login.LARGEST:
-            message = await counted()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        if self._wait(f"login {client}", TRIES) > 0:
-            await _say(send, 429, "Too many keys were tried.", {"retry-after": "60"})
+        try:
+            while more and len(body) <= login.LARGEST:
+                message = await counted()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+        except HTTPException as error:
+            await _say(send, error.status_code, str(error.detail), {})
             return
         digest = digest_of(login.key_in(body[: login.LARGEST]))
         if not _known(digest, self._allowed.keys):
@@ -183,12 +187,16 @@ class Guard:
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Give status, words and headers of a refusal, None for none."""
         client = (scope.get("client") or ("unknown", 0))[0]
+        if self._allowed.hosts and _host_of(headers) not in self._allowed.hosts:
+            return 421, "This server does not answer to that name.", {}
         if scope["path"] in OPEN:
             return None
         if self._allowed.keys:
             found = _key_of(headers)
             digest = digest_of(found) if found else self._cookies.digest_in(headers)
             if not digest or not _known(digest, self._allowed.keys):
+                if found and self._wait(f"keys {client}", TRIES) > 0:
+                    return 429, "Too many keys were tried.", {"retry-after": "60"}
                 challenge = {"www-authenticate": "Bearer"}
                 return 401, "A key is needed: Authorization: Bearer KEY.", challenge
             client = digest
@@ -196,8 +204,8 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
             return 413, f"A request holds {most} bytes at most.", {}
-        if scope["path"].startswith(UNCOUNTED):
-            return None
+        if not self._is_service(scope["path"]):
+            return None  # a page asks a hundred times for its parts
         wait = self._wait(client, self._allowed.rate)
         if wait > 0:
             return 429, "Too many requests.", {"retry-after": str(int(wait) + 1)}
@@ -251,6 +259,12 @@ def _key_of(headers: Headers) -> str:
     if scheme.lower() == "bearer":
         return key.strip()
     return headers.get("x-api-key", "").strip()
+
+
+def _host_of(headers: Headers) -> str:
+    """Give the name that a client knows the server by, without its port."""
+    host = headers.get("host", "").strip().lower()
+    return host[: host.rfind("]") + 1] if host.startswith("[") else host.split(":")[0]
 
 
 def _known(digest: str, keys: frozenset[str]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +17,13 @@ from PIL import Image
 import cytowell
 from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
 from cytowell.evaluation.calls_page import Told, write_calls_page
-from cytowell.images import SUFFIXES
+from cytowell.images import SUFFIXES, Preprocessing
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
 from cytowell.serving.desk import Desk
-from cytowell.serving.kept import Kept
+from cytowell.serving.kept import Kept, Sitting
 from cytowell.serving.sittings import Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
@@ -34,6 +36,9 @@ MOST = 10_000
 """Photographs that a page takes at once."""
 
 NOT_NAMED = "not named yet"
+
+PLAIN = Preprocessing(size=448)
+"""How a photograph is shown that no bundle has called."""
 
 _NAME = re.compile(r"[^\w .-]+")
 
@@ -66,6 +71,8 @@ class House:
             self.bundles_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.refused: list[str] = []
         for place in sorted(self.bundles_folder.iterdir()):
+            if place.name.startswith(".") or place.name in desk.bundles:
+                continue  # half a bundle of a process that was killed, or one given by name
             try:
                 self.take(place.name, place)
             except CytowellError as error:
@@ -98,12 +105,31 @@ class House:
             If there is no such bundle, no room, or no database.
         """
         name = self.desk.named(bundle)
-        files = expanded(photographs)
         served = self.desk.bundles[name]
-        sitting = self.sittings.begin(title, name, served.digest, served.classes)
-        places = self.sittings.take_in(sitting, files)
-        self.sittings.keep(sitting, self._called(served, places, find, ticked))
+        with (
+            self.taking_in(photographs) as files,
+            self.sittings.beginning(title, name, served.digest, served.classes) as sitting,
+        ):
+            places = self.sittings.take_in(sitting, files)
+            self.sittings.keep(sitting, self._called(served, places, find, ticked))
         return sitting
+
+    @contextlib.contextmanager
+    def taking_in(self, photographs: Sequence[str | Path]) -> Iterator[list[Path]]:
+        """Give photographs, those in zip archives included, while they are copied or read.
+
+        Raises
+        ------
+        EmptyDataset
+            If there is none, or more than a page takes.
+        """
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".unpacked-") as place:
+            yield expanded(photographs, Path(place))
+
+    def bundle_of(self, about: Sitting) -> Bundle | None:
+        """Give the very bundle that called a sitting, None where it is not served any more."""
+        bundle = self.desk.bundles.get(about.bundle)
+        return bundle if bundle is not None and bundle.digest == about.digest else None
 
     def _called(
         self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
@@ -118,7 +144,10 @@ class House:
         return Predictions.join(parts)
 
     def call_boxes(self, sitting: str, photograph: str, boxes: Sequence[Box]) -> None:
-        """Call a photograph's boxes anew, as a person has corrected them.
+        """Call a photograph's boxes as a person has corrected them.
+
+        A box that is as it was keeps its call and what was said of it; one that was moved is called
+        anew, and a well whose middle it still holds keeps its name.
 
         Parameters
         ----------
@@ -130,15 +159,25 @@ class House:
         Expired
             If the sitting is not kept any more.
         RecipeError
-            If the photograph is not of this sitting, or a box does not lie in it.
+            If the photograph is not of this sitting, or its bundle is not served any more.
         """
         about = self.sittings.about(sitting)
+        bundle = self.bundle_of(about)
         before = [k for k in self.sittings.calls(sitting) if k.file == photograph]
         if not before:
             raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
-        wells = [k.row for k in before if k.row.get("well")]
+        if bundle is None:
+            raise RecipeError(
+                f"The classifier {about.bundle} that called it is not served any more.",
+                "Call the photographs again.",
+            )
+        kept = {box: k.position for k in before if (box := box_of(k.row)) is not None}
+        wanted = set(boxes)
+        gone = [k.position for k in before if box_of(k.row) not in wanted]
+        wells = [k.row for k in before if k.position in gone and k.row.get("well")]
+        used = max((int(k.row["object"] or 0) for k in before), default=0)
         samples = []
-        for number, box in enumerate(boxes, 1):
+        for number, box in enumerate((b for b in boxes if b not in kept), used + 1):
             old = _nearest(box, wells)
             extra: dict[str, Any] = {
                 "object": number,
@@ -147,36 +186,39 @@ class House:
                 "score": None,
             }
             samples.append(Sample(photograph, group=photograph, box=box, extra=extra))
-        if not samples:
+        if not boxes:
             why = "a person found nothing in it"
             samples = [Sample(photograph, group=photograph, nothing=why, extra={"object": None})]
         with self._calling:
-            calls = self.desk.bundles[self.desk.named(about.bundle)].predict(samples)
-        self.sittings.keep(sitting, calls, replacing=photograph)
+            calls = bundle.predict(samples)
+        self.sittings.keep(sitting, calls, gone)
 
     def name_photographs(
         self, photographs: Sequence[str | Path], classes: Sequence[str], title: str
     ) -> str:
         """Take photographs in that a person is going to name; give the sitting."""
-        files = expanded(photographs)
-        sitting = self.sittings.begin(title, classes=classes)
-        places = self.sittings.take_in(sitting, files)
-        self.sittings.keep(sitting, unnamed(places, classes))
+        with (
+            self.taking_in(photographs) as files,
+            self.sittings.beginning(title, classes=classes) as sitting,
+        ):
+            places = self.sittings.take_in(sitting, files)
+            self.sittings.keep(sitting, unnamed(places, classes))
         return sitting
 
     def picture(self, sitting: str, kept: Kept, heat: bool = False) -> Image.Image | None:
-        """Give what a call is of, with or without what spoke for it; None if it is not to be read.
+        """Give what a call is of, or with what spoke for it; None if there is no such picture.
 
-        Where a bundle has no maps, or nothing was called, there is no heat in it.
+        What spoke for it is known of a call whose bundle is still served and has maps.
         """
-        about = self.sittings.about(sitting)
-        bundle = self.desk.bundles.get(about.bundle) or next(iter(self.desk.bundles.values()))
+        bundle = self.bundle_of(self.sittings.about(sitting))
         sample = Sample(kept.file, box=box_of(kept.row))
         label = str(kept.row["label"])
         try:
-            if heat and label in bundle.classes and bundle.facts.maps:
-                return heated(bundle, sample, bundle.classes.index(label))
-            return seen(bundle, sample)
+            if not heat:
+                return seen(bundle.facts.preprocessing if bundle else PLAIN, sample)
+            if bundle is None or label not in bundle.classes or not bundle.facts.maps:
+                return None
+            return heated(bundle, sample, bundle.classes.index(label))
         except ImageError:
             return None
 
@@ -185,15 +227,16 @@ class House:
         about = self.sittings.about(sitting)
         kept = self.sittings.calls(sitting)
         rows = self.sittings.frame(sitting).astype(object)
-        bundle = self.desk.bundles.get(about.bundle)
+        bundle = self.bundle_of(about)
         hashes = sorted({k.sha256 for k in kept})
         total = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        threshold = "" if bundle is None else f"{bundle.facts.threshold:.3f}"
         told = Told(
             about.title,
             about.classes,
             {
                 "Bundle": f"{about.bundle}\nSHA-256 {about.digest}",
-                "Threshold": "" if bundle is None else f"{bundle.facts.threshold:.3f}",
+                "Threshold": threshold or "not known: the bundle is not served any more",
                 "Sitting": f"{about.id}, begun {about.created}",
                 "Images": f"{len(hashes)} files\nSHA-256 of their SHA-256 {total}",
                 "Trail ends with": self.sittings.store.last(),
@@ -219,11 +262,18 @@ class House:
                 frame.loc[i, [c for c in frame.columns if c.startswith("p_")]] = 0.0
                 frame.loc[i, f"p_{truth}"] = 1.0
                 frame.loc[i, "decided"] = "true"
+            elif who:  # nobody can decide, or it is something else
+                frame.loc[i, "decided"] = "false"
         return Predictions.from_frame(frame.drop(columns=["truth", "who", "when", "why"]))
 
 
-def expanded(photographs: Sequence[str | Path]) -> list[Path]:
+def expanded(photographs: Sequence[str | Path], place: Path) -> list[Path]:
     """Give photographs, those in zip archives included.
+
+    Parameters
+    ----------
+    place
+        Private folder into which archives are unpacked.
 
     Raises
     ------
@@ -231,10 +281,10 @@ def expanded(photographs: Sequence[str | Path]) -> list[Path]:
         If there is none, or more than a page takes.
     """
     out: list[Path] = []
-    for given in photographs:
+    for i, given in enumerate(photographs):
         file = Path(given)
         if file.suffix.lower() == ".zip":
-            inside = walk(unpack(file))
+            inside = walk(unpack(file, place / str(i)))
             out += [f for f in inside if f.suffix.lower() in SUFFIXES]
         else:
             out.append(file)

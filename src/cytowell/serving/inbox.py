@@ -10,6 +10,7 @@ from pathlib import Path
 from cytowell.errors import CytowellError, StorageError
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House
+from cytowell.serving.sittings import Expired
 from cytowell.serving.store import Gone
 from cytowell.sources.walk import walk
 from cytowell.types import Sample
@@ -47,20 +48,21 @@ class Inbox:
         self.folder = folder.resolve()
         self._house = house
         self._bundle = house.desk.named(bundle)
-        served = house.desk.bundles[self._bundle]
-        title = f"{TITLE}: {self.folder.name}"
-        old = (s for s in house.sittings.listed() if s.title == title)
-        known = next((s for s in old if s.digest == served.digest), None)
-        self.sitting = (
-            known.id
-            if known
-            else house.sittings.begin(title, self._bundle, served.digest, served.classes)
-        )
+        digest = house.desk.bundles[self._bundle].digest
+        self.sitting = house.sittings.find(self._title, digest) or self._begin()
         self._sizes: dict[Path, tuple[int, int, float]] = {}
         self._done = {k.file for k in house.sittings.calls(self.sitting)}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="inbox", daemon=True)
         self._thread.start()
+
+    @property
+    def _title(self) -> str:
+        return f"{TITLE}: {self.folder}"
+
+    def _begin(self) -> str:
+        served = self._house.desk.bundles[self._bundle]
+        return self._house.sittings.begin(self._title, self._bundle, served.digest, served.classes)
 
     def close(self) -> None:
         """Stop watching."""
@@ -71,6 +73,9 @@ class Inbox:
         while not self._ending.is_set():
             try:
                 self.look()
+            except Expired:
+                # Nobody has come for a month; what was called then is not called again.
+                self.sitting = self._begin()
             except (CytowellError, OSError) as error:
                 kind = "the database does not answer" if isinstance(error, Gone) else "failed"
                 LOG.warning('{"inbox": "%s"}', kind)
@@ -94,6 +99,8 @@ class Inbox:
         for calls in bundle.stream([Sample(name) for name in whole]):
             self._house.sittings.keep(self.sitting, calls)
             self._done |= {s.path for s in calls.samples}
+            if self._ending.is_set():
+                break
         for name in whole:
             self._sizes.pop(Path(name), None)
         return len(whole)

@@ -18,6 +18,7 @@ class SittingRow(Base):
     __tablename__ = "sittings"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     created: Mapped[str] = mapped_column(String(40))
+    touched: Mapped[str] = mapped_column(String(40))
     title: Mapped[str] = mapped_column(String(255))
     bundle: Mapped[str] = mapped_column(String(255))
     digest: Mapped[str] = mapped_column(String(64))
@@ -94,10 +95,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Sitting:
-    """A sitting, as it is listed."""
+    """A sitting, as it is listed; `touched` is when anything was last said or called in it."""
 
     id: str
     created: str
+    touched: str
     title: str
     bundle: str
     digest: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +21,7 @@ EVENTS = 16 << 20
 DEEP = 40
 """Levels of an event's value."""
 
-_FILES = ("/assets/", "/static/", "/svelte/", "/custom_component/", "/gradio_api/file=")
+_ASSETS = ("/assets/", "/static/", "/svelte/", "/custom_component/")
 _OPEN = frozenset(
     {
         "/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt",
@@ -31,6 +33,7 @@ _OPEN = frozenset(
 _STARTS = ("/gradio_api/heartbeat/", "/gradio_api/upload_progress")
 
 UPLOAD = "/gradio_api/upload"
+FILE = "/gradio_api/file="
 _EVENT = frozenset({"/gradio_api/queue/join"})
 
 
@@ -39,25 +42,37 @@ class Porter:
 
     Parameters
     ----------
+    folder
+        Where pages take files in and hand them out; no other file is given.
     full
         Tells whether uploads have no room at the moment.
     """
 
-    def __init__(self, app: ASGIApp, full: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, folder: Path, full: Callable[[], bool]) -> None:
         self._app = app
+        self._folder = folder.resolve()
         self._full = full
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         path = scope["path"]
-        known = path in _OPEN or path.startswith((*_FILES, *_STARTS))
-        if scope["type"] != "http" or not known or "/proxy=" in path:
+        known = path in _OPEN or path.startswith((*_ASSETS, *_STARTS)) or self._is_ours(path)
+        if scope["type"] != "http" or not known:
             raise HTTPException(404, "There is nothing here.")
-        if path == UPLOAD and self._full():
+        if path == UPLOAD and await anyio.to_thread.run_sync(self._full):
             raise HTTPException(507, "There is no room for more uploads.")
         if path in _EVENT:
             receive = await _looked_at(receive)
         await self._app(scope, receive, send)
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file that is asked for lies where pages keep theirs; an address never does."""
+        if not path.startswith(FILE):
+            return False
+        try:
+            return Path(path[len(FILE) :]).resolve().is_relative_to(self._folder)
+        except (OSError, ValueError):
+            return False
 
 
 async def _looked_at(receive: Receive) -> Receive:

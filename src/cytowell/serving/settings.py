@@ -34,6 +34,9 @@ class Allowed:
         Requests a minute of one client (key, else address); 0 for no limit.
     keys
         SHA-256 of the keys that are let in; none lets everybody in.
+    hosts
+        Names by which clients may call the server; none for any. A page of another site that has
+        its own name point here is not answered.
     """
 
     body: int = 64 << 20
@@ -46,6 +49,7 @@ class Allowed:
     uploading: float = 900.0
     rate: int = 0
     keys: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
 
 
 def digest_of(key: str) -> str:

@@ -134,6 +134,8 @@ class Store:
         try:
             self._engine = _engine(url)
             migrate(self._engine)
+            if self._engine.url.database and self._engine.dialect.name == "sqlite":
+                Path(self._engine.url.database).chmod(0o600)
         except (DBAPIError, OSError, ImportError, CommandError) as error:
             said = str(error).splitlines()[0]
             raise StorageError(
@@ -146,8 +148,13 @@ class Store:
         return url.rsplit("@", maxsplit=1)[-1]
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, snapshot: bool = False) -> Iterator[Session]:
         """Give a transaction: all of it is kept, or nothing.
+
+        Parameters
+        ----------
+        snapshot
+            Everything that is read is as it was at one moment.
 
         Raises
         ------
@@ -156,6 +163,8 @@ class Store:
         """
         try:
             with Session(self._engine) as session, session.begin():
+                if snapshot and self._engine.dialect.name != "sqlite":  # there each one is
+                    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
                 yield session
         except OperationalError as error:
             raise Gone(
@@ -248,19 +257,24 @@ class Store:
 
     def verify(self) -> tuple[int, str]:
         """Compute the whole chain anew; give how many records hold, and "" or what is wrong."""
-        previous, number = FIRST, 0
-        with self.session() as session:
-            for row in session.scalars(select(RecordRow).order_by(RecordRow.number)):
-                if row.number != number + 1:
-                    return number, f"record {number + 1} is missing"
-                if _hash(previous, row.number, row.at, row.kind, row.what) != row.hash:
-                    return number, f"record {row.number} was changed"
-                previous, number = row.hash, row.number
-            end = session.get(TailRow, TAIL)
-            if end is not None and (end.number, end.hash) != (number, previous):
-                return number, f"records after {number} were taken out"
-            counted = session.scalar(select(func.count()).select_from(RecordRow)) or 0
-        return (number, "") if counted == number else (number, "records were added")
+        with self.session(snapshot=True) as session:
+            return chain_of(session)
+
+
+def chain_of(session: Session) -> tuple[int, str]:
+    """Compute the chain anew, as `Store.verify` gives it."""
+    previous, number = FIRST, 0
+    for row in session.scalars(select(RecordRow).order_by(RecordRow.number)):
+        if row.number != number + 1:
+            return number, f"record {number + 1} is missing"
+        if _hash(previous, row.number, row.at, row.kind, row.what) != row.hash:
+            return number, f"record {row.number} was changed"
+        previous, number = row.hash, row.number
+    end = session.get(TailRow, TAIL)
+    if end is not None and (end.number, end.hash) != (number, previous):
+        return number, f"records after {number} were taken out"
+    counted = session.scalar(select(func.count()).select_from(RecordRow)) or 0
+    return (number, "") if counted == number else (number, "records were added")
 
 
 def appended(session: Session, kind: str, what: Mapping[str, Any]) -> str:

@@ -25,7 +25,12 @@ TABLE = "samples.csv"
 _ROBOFLOW = re.compile(r"^(?P<stem>.+)\.rf\.[0-9a-f]{8,}$", re.IGNORECASE)
 
 
-def read(path: str | Path, source: str | None = None, group_pattern: str = "") -> Dataset:
+def read(
+    path: str | Path,
+    source: str | None = None,
+    group_pattern: str = "",
+    into: str | Path | None = None,
+) -> Dataset:
     """Read photographs and what is known of them.
 
     Parameters
@@ -38,6 +43,8 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
     group_pattern
         A regular expression whose first bracket, found in a file's name, is its group (slide,
         donor, plate).
+    into
+        A new folder into which an archive is unpacked; the cache without it.
 
     Raises
     ------
@@ -54,7 +61,8 @@ def read(path: str | Path, source: str | None = None, group_pattern: str = "") -
             f"{path} is not there, or may not be looked into.",
             "Check the spelling of the path, and your right to read it.",
         )
-    unpacked = unpack(place) if place.suffix.lower() == ".zip" and place.is_file() else None
+    packed = place.suffix.lower() == ".zip" and place.is_file()
+    unpacked = unpack(place, None if into is None else Path(into)) if packed else None
     place = unpacked or place
     name = source or _layout(place)
     where = place / TABLE if name == "table" and place.is_dir() else place

@@ -44,10 +44,15 @@ _DAMAGE = (
 """What a damaged or foreign archive makes Python's reader raise."""
 
 
-def unpack(file: Path) -> Path:
-    """Unpack an archive into the cache, once; give the folder with its contents.
+def unpack(file: Path, into: Path | None = None) -> Path:
+    """Unpack an archive; give the folder with its contents.
 
     A single folder at its top is gone into. Links in it are left out.
+
+    Parameters
+    ----------
+    into
+        A new folder; without it the cache, once for each archive.
 
     Raises
     ------
@@ -61,9 +66,10 @@ def unpack(file: Path) -> Path:
         with zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not _is_link(m)]
             _judge(file, members)
-            folder = cache_folder() / "unpacked" / sha256(file)[:32]
+            folder = into or cache_folder() / "unpacked" / sha256(file)[:32]
             if not folder.is_dir():
-                _make_room(folder.parent, sum(m.file_size for m in members))
+                if into is None:
+                    _make_room(folder.parent, sum(m.file_size for m in members))
                 with replacing_folder(folder) as beside:
                     _extract(archive, members, beside, file)
             os.utime(folder)

@@ -13,7 +13,9 @@ from cytowell.types import Box
 
 MOST = 5000
 
-NOTHING: dict[str, Any] = {"image": "", "width": 1, "height": 1, "boxes": [], "chosen": -1}
+NOTHING: dict[str, Any] = {
+    "photograph": "", "image": "", "width": 1, "height": 1, "boxes": [], "names": {}, "chosen": -1,
+}  # fmt: skip
 
 HERE = Path(__file__).parent
 
@@ -26,8 +28,13 @@ def editor() -> Any:
     return gr.HTML(value=NOTHING, html_template=template, js_on_load=script, elem_id="boxes")
 
 
-def read_boxes(value: Any) -> list[Box]:
+def read_boxes(value: Any, photograph: str) -> list[Box]:
     """Read the editor's boxes: upper left corner, width, height, in pixels of the photograph.
+
+    Parameters
+    ----------
+    photograph
+        Which one is chosen; the boxes have to be of that one.
 
     Raises
     ------
@@ -35,6 +42,8 @@ def read_boxes(value: Any) -> list[Box]:
         If they are no boxes inside the photograph.
     """
     try:
+        if value["photograph"] != photograph:
+            raise RecipeError("These boxes are of another photograph.", "Wait until it is shown.")
         width, height = float(value["width"]), float(value["height"])
         sides = [[float(side) for side in box] for box in value["boxes"]]
     except (TypeError, KeyError, ValueError) as error:

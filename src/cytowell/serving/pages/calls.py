@@ -29,7 +29,6 @@ from cytowell.serving.pages.parts import (
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
-from cytowell.types import Box
 
 PHOTOGRAPH = 1400
 """Longer side in pixels of a photograph whose boxes are corrected."""
@@ -66,8 +65,9 @@ def page(house: House, sitting: Any) -> Any:
     with gr.Row():
         csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="call-csv")
         report = gr.DownloadButton(t("app.page"), visible=False, elem_id="call-report")
+        draw = gr.Button(t("call.draw"), visible=False, elem_id="call-draw")
         pictures = gr.DownloadButton(t("call.overlays"), visible=False, elem_id="call-overlays")
-    results = [sitting, summary, table, shown, grid, csv, report, pictures]
+    results = [sitting, summary, table, shown, grid, csv, report, draw, pictures]
     with gr.Accordion(t("call.boxes"), open=False, visible=False) as correcting:
         gr.Markdown(t("call.boxes_help"))
         photograph = gr.Dropdown([], label=t("call.boxes_photo"), elem_id="boxes-photo")
@@ -101,10 +101,17 @@ def page(house: House, sitting: Any) -> Any:
 
     @explained
     def correct(made: str, chosen: str, drawn_boxes: Any, request: gr.Request) -> tuple[Any, ...]:
-        file = next((k.file for k in house.sittings.calls(made) if k.name == chosen), "")
-        house.call_boxes(made, file, read_boxes(drawn_boxes))
+        house.call_boxes(made, chosen, read_boxes(drawn_boxes, chosen))
         return (*results_of(house, language_of(request), made), _boxes_of(house, made, chosen))
 
+    @explained
+    def overlay(made: str) -> Any:
+        folder = outlet(house)
+        house.write_overlays(made, folder / "overlays")
+        packed = zipped(folder / "overlays")
+        return gr.DownloadButton(value=packed, visible=True)
+
+    draw.click(overlay, [sitting], [pictures], **PRIVATE)
     go.click(call, [files, bundle, find], [*results, correcting, photograph, boxes], **PRIVATE)
     table.select(pick, [sitting], [shown], **PRIVATE)
     photograph.change(look, [sitting, photograph], [boxes], **PRIVATE)
@@ -120,10 +127,6 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
     house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
     house.write_report(sitting, report)
     boxed = any(box_of(k.row) is not None for k in kept)
-    pictures = ""
-    if boxed:
-        house.write_overlays(sitting, folder / "overlays")
-        pictures = zipped(folder / "overlays")
     hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
     return (
         sitting,
@@ -133,7 +136,8 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
         grid_of(house, language, sitting, kept),
         gr.DownloadButton(value=str(csv), visible=True),
         gr.DownloadButton(value=str(report), visible=True),
-        gr.DownloadButton(value=pictures or None, visible=boxed),
+        gr.Button(visible=boxed),
+        gr.DownloadButton(visible=False),
     )
 
 
@@ -157,9 +161,10 @@ def grid_of(house: House, language: str, sitting: str, kept: Sequence[Kept]) -> 
     """Draw plates whose wells were found, each well in the colour of its call."""
     classes = house.sittings.about(sitting).classes
     plates: dict[str, dict[str, Kept]] = {}
+    files = named_files(kept)
     for k in kept:
         if k.row.get("well"):
-            plate = f"{k.name} {k.row.get('plate') or ''}".strip()
+            plate = f"{files[k.file]} {k.row.get('plate') or ''}".strip()
             plates.setdefault(plate, {})[str(k.row["well"])] = k
     return drawn(
         "wells",
@@ -200,7 +205,7 @@ def _spot(classes: tuple[str, ...], language: str, kept: Kept | None) -> dict[st
 def _summary(language: str, kept: Sequence[Kept]) -> str:
     decided = sum(str(k.row["decided"]) == "true" for k in kept)
     failed = sum(bool(k.row["error"]) for k in kept)
-    waiting = sum(is_open(k.row) and not k.said for k in kept)
+    waiting = sum(bool(k.row["label"]) and is_open(k.row) and not k.said for k in kept)
     told = say(
         language, "call.summary", decided=decided, open=waiting, failed=failed, all=len(kept)
     )
@@ -214,29 +219,41 @@ def _title(photographs: Sequence[str]) -> str:
     return f"{names[0]} +{len(names) - 1}"
 
 
+def named_files(kept: Sequence[Kept]) -> dict[str, str]:
+    """Give photographs by where they lie, each under a name of its own."""
+    out: dict[str, str] = {}
+    for k in kept:
+        if k.file not in out:
+            same = sum(Path(file).name == k.name for file in out)
+            out[k.file] = f"{k.name} ({same + 1})" if same else k.name
+    return out
+
+
 def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
     """Give the accordion, the choice of photographs and the first one's boxes."""
     kept = [k for k in house.sittings.calls(sitting) if "object" in k.row and not k.row["error"]]
-    names = list(dict.fromkeys(k.name for k in kept))
-    first = names[0] if names else None
+    files = [(name, file) for file, name in named_files(kept).items()]
+    first = files[0][1] if files else None
     return (
-        gr.Accordion(visible=bool(names)),
-        gr.Dropdown(choices=names, value=first),
+        gr.Accordion(visible=bool(files)),
+        gr.Dropdown(choices=files, value=first),
         _boxes_of(house, sitting, first) if first else NOTHING,
     )
 
 
-def _boxes_of(house: House, sitting: str, photograph: str | None) -> Any:
+def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
     """Give a photograph and its boxes as the editor takes them."""
-    kept = [k for k in house.sittings.calls(sitting) if k.name == photograph]
+    kept = [k for k in house.sittings.calls(sitting) if k.file == photograph]
     if not kept:
         raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
-    image = open_upright(kept[0].file)
-    found: list[Box] = [b for k in kept if (b := box_of(k.row)) is not None]
+    image = open_upright(photograph)
+    found = [(b, str(k.row.get("well") or "")) for k in kept if (b := box_of(k.row)) is not None]
     return {
+        "photograph": photograph,
         "image": jpeg_uri(image, PHOTOGRAPH),
         "width": image.width,
         "height": image.height,
-        "boxes": [[b.x, b.y, b.width, b.height] for b in found],
+        "boxes": [[b.x, b.y, b.width, b.height] for b, _ in found],
+        "names": {f"{b.x:g} {b.y:g}": name for b, name in found if name},
         "chosen": -1,
     }

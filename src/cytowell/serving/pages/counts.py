@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from cytowell.errors import EmptyDataset
+from cytowell.errors import CountError, EmptyDataset
 from cytowell.runs.counts import count_calls, write_counts
 from cytowell.serving.house import House
 from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
@@ -38,13 +38,19 @@ def page(house: House) -> Any:
         language = language_of(request)
         folder = outlet(house)
         table = given
-        served = house.desk.bundles[house.desk.named(name)]
+        served = house.desk.bundles[house.desk.named(name)] if corrected else None
         if not table:
             if not sitting:
                 raise EmptyDataset("There is nothing to count.", "Give a table, or choose calls.")
+            about = house.sittings.about(sitting)
+            if corrected and (served := house.bundle_of(about)) is None:
+                raise CountError(
+                    f"The classifier {about.bundle} that called these is not served any more.",
+                    "Count without its correction.",
+                )
             table = str(folder / "calls.csv")
             house.sittings.frame(sitting).to_csv(table, index=False, lineterminator="\n")
-        counted = count_calls(table, column.strip(), served if corrected else None, interval=kind)
+        counted = count_calls(table, column.strip(), served, interval=kind)
         out = write_counts(folder / "count", counted, house.sittings.store.last())
         return results_of(out, say(language, "app.report"))
 

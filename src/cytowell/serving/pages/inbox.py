@@ -26,20 +26,21 @@ def page(house: House, inbox: Inbox) -> None:
     table = gr.Dataframe(label=t("call.table"), interactive=False, elem_id="inbox-table")
     shown = gr.HTML(elem_id="inbox-card", elem_classes="live")
     timer = gr.Timer(EVERY)
-    count = gr.State(-1)
+    seen = gr.State("")
 
-    def come(before: int, request: gr.Request) -> tuple[Any, ...]:
+    @explained
+    def come(before: str, request: gr.Request) -> tuple[Any, ...]:
         language = language_of(request)
-        kept = house.sittings.calls(inbox.sitting)
-        if len(kept) == before:
+        touched = house.sittings.about(inbox.sitting).touched
+        if touched == before:
             return gr.skip(), gr.skip(), gr.skip()
-        latest: pd.DataFrame = table_of(language, kept[::-1][:LATEST])
-        return len(kept), latest, say(language, "inbox.watched", folder=inbox.folder.name)
+        latest: pd.DataFrame = table_of(language, house.sittings.latest(inbox.sitting, LATEST))
+        return touched, latest, say(language, "inbox.watched", folder=inbox.folder.name)
 
     @explained
     def pick(event: gr.SelectData, request: gr.Request) -> str:
         kept = house.sittings.calls(inbox.sitting, [int(event.row_value[0])])
         return card(house, language_of(request), inbox.sitting, kept[0]) if kept else ""
 
-    timer.tick(come, [count], [count, table, told], show_progress="hidden", **PRIVATE)
+    timer.tick(come, [seen], [seen, table, told], show_progress="hidden", **PRIVATE)
     table.select(pick, None, [shown], **PRIVATE)

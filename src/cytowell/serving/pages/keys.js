@@ -2,6 +2,7 @@
 document.addEventListener("keydown", (event) => {
   const keys = document.querySelector("#review-keys");
   if (!keys || keys.offsetParent === null) return;
+  if (!document.querySelector("#review-keys-on input")?.checked) return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const on = event.target;
   if (on.closest("textarea, select, [contenteditable], input:not([type=radio]), [role=tab], svg")) return;

@@ -123,7 +123,7 @@ def drawn(template: str, **told: Any) -> str:
 def card(house: House, language: str, sitting: str, kept: Kept) -> str:
     """Show a call of a sitting, with what people said of it."""
     about = house.sittings.about(sitting)
-    bundle = house.desk.bundles.get(about.bundle)
+    bundle = house.bundle_of(about)
     label = str(kept.row["label"])
     shown = [(house.picture(sitting, kept), say(language, "call.shown"))]
     if label:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from cytowell.runs.plate import place, titrate_photographs, way_of
 from cytowell.runs.run import Voice
 from cytowell.runs.titres import Titration, read_titration, settings, write_results_of
 from cytowell.runtime.bundle import Bundle
-from cytowell.serving.house import House, expanded
-from cytowell.serving.pages.calls import TYPES
+from cytowell.serving.house import House
+from cytowell.serving.pages.calls import TYPES, named_files
 from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.types import Sample
@@ -110,24 +109,47 @@ def _titration(
     photographs, sitting, table = given
     wanted = positive or bundle.facts.positive or ""
     if way == "photographs":
-        samples = [Sample(str(f)) for f in expanded(photographs or [])]
         _require_class(bundle, wanted)
-        placed = place(samples, way_of(samples), layout)
-        return titrate_photographs(
-            placed, bundle, layout, folder / "calls.csv", wanted, voice=voice
-        )
+        with house.taking_in(photographs or []) as files:
+            samples = [Sample(str(f)) for f in files]
+            placed = place(samples, way_of(samples), layout)
+            return titrate_photographs(
+                placed, bundle, layout, folder / "calls.csv", wanted, voice=voice
+            )
     if way == "sitting":
         about = house.sittings.about(sitting)
-        known = house.desk.bundles.get(about.bundle)
+        known = house.bundle_of(about)
         wanted = positive or (known.facts.positive if known else "") or ""
         if known is not None:
             _require_class(known, wanted)
-        house.sittings.frame(sitting).to_csv(folder / "calls.csv", index=False)
+        plates_apart(house, sitting).to_csv(folder / "calls.csv", index=False)
         return read_titration(folder / "calls.csv", layout, wanted)
-    frame = pd.DataFrame(table, columns=HEADERS).fillna("").astype(str)
+    frame = pd.DataFrame([row[: len(HEADERS)] for row in table], columns=HEADERS)
+    frame = frame.fillna("").astype(str)
     rows = frame[frame.apply(lambda r: any(v.strip() for v in r), axis=1)]
     rows.to_csv(folder / "counts.csv", index=False)
     return read_titration(folder / "counts.csv", layout)
+
+
+def plates_apart(house: House, sitting: str) -> pd.DataFrame:
+    """Give a sitting's table with a plate of its own for each photograph of one.
+
+    The finder counts plates from 1 in every photograph; here each bears its photograph's name.
+    """
+    frame = house.sittings.frame(sitting)
+    if "plate" not in frame.columns:
+        return frame
+    kept = house.sittings.calls(sitting)
+    files = named_files(kept)
+    numbers: dict[str, set[str]] = {}
+    for k in kept:
+        numbers.setdefault(k.file, set()).add(str(k.row.get("plate") or ""))
+    names = []
+    for k in kept:
+        number = str(k.row.get("plate") or "")
+        several = len(numbers[k.file]) > 1
+        names.append(f"{files[k.file]} {number}".strip() if several else files[k.file])
+    return frame.assign(plate=names)
 
 
 def _require_class(bundle: Bundle, positive: str) -> None:
@@ -138,7 +160,7 @@ def _require_class(bundle: Bundle, positive: str) -> None:
         )
     if positive not in bundle.classes:
         raise RecipeError(
-            f"There is no class {html.escape(positive)}.",
+            f"There is no class {positive}.",
             f"Use one of {', '.join(bundle.classes)}.",
         )
 

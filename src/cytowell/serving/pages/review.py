@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from cytowell.errors import RecipeError
 from cytowell.evaluation.calls_page import is_open
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
@@ -20,9 +21,9 @@ from cytowell.serving.pages.parts import (
 )
 from cytowell.serving.pages.words import language_of, say
 
-Seen = dict[str, int]
+Seen = dict[str, Any]
 
-NOTHING: Seen = {"index": 0, "position": -1, "number": 0}
+NOTHING: Seen = {"sitting": "", "index": 0, "position": -1, "number": 0}
 """What a person sees where there is nothing to be looked at."""
 
 
@@ -33,7 +34,9 @@ def page(house: House, sitting: Any) -> Any:
         chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="review-sitting", scale=3)
         who = gr.Textbox(label=t("review.who"), elem_id="review-who", max_length=100, scale=2)
         remembered = gr.BrowserState("", storage_key="cytowell-who")
-    everything = gr.Checkbox(label=t("review.all"), value=False)
+    with gr.Row():
+        everything = gr.Checkbox(label=t("review.all"), value=False)
+        gr.Checkbox(label=t("review.keys"), value=True, elem_id="review-keys-on")
     where = gr.Markdown(elem_id="review-where", elem_classes="live")
     shown = gr.HTML(elem_id="review-card", elem_classes="live")
     label = gr.Radio([], label=t("review.label"), elem_id="review-label")
@@ -65,9 +68,11 @@ def page(house: House, sitting: Any) -> Any:
         made: str, before: Seen, every: bool, name: str, said: str | None, reason: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:  # fmt: skip
-        if before["position"] >= 0:
+        if before["position"] >= 0 and before["sitting"] == made:
             # What the person saw decides, not what is first in the queue by now.
-            word = Said(before["number"] + 1, said or "", name.strip(), "", reason.strip())
+            if said is None:
+                raise RecipeError("Nothing is chosen.", "Choose what it is, or that nobody can.")
+            word = Said(before["number"] + 1, said, name.strip(), "", reason.strip())
             house.sittings.say(made, before["position"], word)
         # What was decided leaves the queue, so the same place holds the next one.
         at = before["index"] + (1 if every else 0)
@@ -121,7 +126,7 @@ def _shown(house: House, language: str, sitting: str, at: int, every: bool) -> t
     kept = queue[at]
     classes = list(house.sittings.about(sitting).classes)
     return (
-        {"index": at, "position": kept.position, "number": len(kept.said)},
+        {"sitting": sitting, "index": at, "position": kept.position, "number": len(kept.said)},
         say(language, "review.left", at=at + 1, all=len(queue)),
         card(house, language, sitting, kept),
         gr.Radio(choices=classes, value=kept.label if kept.label in classes else None),

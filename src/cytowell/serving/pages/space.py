@@ -47,7 +47,7 @@ def page(bundle: str | Path, examples: Sequence[str | Path] = ()) -> Any:
         if not row["error"]:
             label = loaded.classes.index(str(row["label"]))
             words = say(language, "call.heat", label=row["label"])
-            pictures.append((seen(loaded, sample), say(language, "call.shown")))
+            pictures.append((seen(loaded.facts.preprocessing, sample), say(language, "call.shown")))
             if loaded.facts.maps:
                 pictures.append((heated(loaded, sample, label), words))
         else:

@@ -18,6 +18,7 @@ from cytowell.serving.house import House, listed, plain_name
 from cytowell.serving.pages.calls import TYPES
 from cytowell.serving.pages.parts import PRIVATE, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
+from cytowell.storage import replacing_folder
 from cytowell.types import Findings
 
 FEWEST = 4
@@ -70,9 +71,9 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
         language = language_of(request)
         title = plain_name(name) or "taught"
         out = outlet(house) / title
-        source = _source(house, language, zipped, named, out.with_name("named"))
+        source = _source(house, language, zipped, named, out.with_name(".named"))
         voice = Voice(ticked=lambda done, of, what: progress((done, of), desc=what, unit=""))
-        dataset = cytowell.read(source)
+        dataset = cytowell.read(source, into=out.with_name(".unpacked"))
         found = check(dataset, voice, doubt=True)
         recipe, _ = recipes.make("frozen", positive=call.strip() or None)
         run = train(dataset, out, recipe, voice=voice)
@@ -95,10 +96,8 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
         place = house.bundles_folder / name
         if name in house.desk.bundles and not place.exists():
             raise RecipeError(f"{name} is served already.", "Let it learn under another name.")
-        shutil.copytree(run / "bundle", place.with_name(f".{name}"), dirs_exist_ok=True)
-        if place.exists():
-            shutil.rmtree(place)
-        place.with_name(f".{name}").replace(place)
+        with replacing_folder(place) as beside:
+            shutil.copytree(run / "bundle", beside, dirs_exist_ok=True)
         house.take(name, place)
         house.sittings.store.record("bundle", {"digest": house.desk.bundles[name].digest})
         return f"**{html.escape(say(language_of(request), 'teach.used', name=name))}**"

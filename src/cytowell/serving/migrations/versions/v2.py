@@ -15,6 +15,7 @@ def upgrade() -> None:
         "sittings",
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("created", sa.String(40), nullable=False),
+        sa.Column("touched", sa.String(40), nullable=False),
         sa.Column("title", sa.String(255), nullable=False),
         sa.Column("bundle", sa.String(255), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
