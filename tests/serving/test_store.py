@@ -128,3 +128,12 @@ def test_audit_verify(cli: Runner, tmp_path: Path) -> None:
     assert said.status == 1
     assert "BROKEN: record 1 was changed" in said.out
     assert "no trail" in cli("audit", "verify", "--data", tmp_path / "none").err
+
+
+def test_the_database_is_private(tmp_path: Path) -> None:
+    made = Store(url_of(tmp_path))
+    made.record("x", {})
+    modes = {f.name: f.stat().st_mode & 0o777 for f in tmp_path.glob("cytowell.db*")}
+    made.close()
+    assert len(modes) >= 2
+    assert set(modes.values()) == {0o600}

@@ -133,9 +133,10 @@ class Store:
         self.url = url
         try:
             self._engine = _engine(url)
+            if self._engine.dialect.name == "sqlite" and self._engine.url.database:
+                # What SQLite makes beside it has its rights.
+                Path(self._engine.url.database).touch(mode=0o600)
             migrate(self._engine)
-            if self._engine.url.database and self._engine.dialect.name == "sqlite":
-                Path(self._engine.url.database).chmod(0o600)
         except (DBAPIError, OSError, ImportError, CommandError) as error:
             said = str(error).splitlines()[0]
             raise StorageError(
