@@ -78,7 +78,8 @@ def main() -> None:
             covered.append(titre.value_low <= iu <= titre.value_high)
             decided.append(titre.verdict != "indeterminate")
             close.append(abs(np.log10((titre.value or iu) / iu)) <= 0.12)
-    right = calls.set_index(["plate", "well"])["label"] == states
+    called = calls.set_index(["plate", "well"])["label"]
+    right = called == states.reindex(called.index)
     print(f"{given.learner}, {given.per_class} wells a class; {given.plates} plates, seeds 11, 12")
     print(f"accuracy on held-out wells   {100 * run.metrics['accuracy']['value']:.2f} %")
     print(f"wells of plates read right   {100 * right.mean():.2f} % of {len(right)}")
