@@ -50,22 +50,29 @@ def test_links_between_the_docs_hold() -> None:
                 assert (page.parent / target).exists(), f"{page.name} points to {target}"
 
 
-def test_the_readme_walk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_walk_runs(tmp_path: Path) -> None:
     """Run the Python example of the README on generated photographs."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert found is not None
-    folder = write_samples(tmp_path, "cells", per_class=12)["cells"]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photographs").symlink_to(folder)
-    picture = next(iter(sorted(folder.glob("*/*.jpg"))))
+    made = write_samples(tmp_path, "all", per_class=12)
+    (tmp_path / "photographs").symlink_to(made["wells"])
+    picture = next(iter(sorted(made["wells"].rglob("*.jpg"))))
     (tmp_path / "new.jpg").write_bytes(picture.read_bytes())
-    monkeypatch.setattr("cytowell.runs.recipe.default_learner", lambda: ("frozen", ""))
-    space: dict[str, object] = {}
-    exec(compile(found[1], "README.md", "exec"), space)
-    calls = space["calls"]
-    assert isinstance(calls, cytowell.Predictions)
-    assert len(calls) == 1
+    plate = next(iter(sorted(made["plates"].rglob("plate-96-*.jpg"))))
+    (tmp_path / "plate.jpg").write_bytes(plate.read_bytes())
+    before = (
+        "import cytowell.runs.recipe\n"
+        "cytowell.runs.recipe.default_learner = lambda: ('frozen', '')\n"
+    )
+    after = (
+        "assert len(calls) == 1 and len(wells) == 96\n"
+        "assert titres.layout.wells == 96 and len(titres.runs) == 1\n"
+        "assert callable(app)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", before + found[1] + after], cwd=tmp_path, check=True, timeout=300
+    )
 
 
 @pytest.mark.parametrize("plate", ["valid", "refused"])

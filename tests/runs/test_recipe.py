@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,11 @@ def test_the_default_learner_is_announced(monkeypatch: pytest.MonkeyPatch) -> No
     assert make("frozen")[1] == ""
 
 
-def test_a_preset_freezes_its_own_network_alone() -> None:
+def test_a_preset_freezes_its_own_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """How deep belongs to the network and its weights; random layers are never frozen."""
-    assert make("finetune", "quick")[0].settings.frozen_depth > 0
+    frozen = dataclasses.replace(PRESETS["quick"], frozen_depth=0.2)
+    monkeypatch.setitem(PRESETS, "quick", frozen)
+    assert make("finetune", "quick")[0].settings.frozen_depth == 0.2
     for table in ({"backbone": "resnet18"}, {"weights": "nothing"}):
         assert make("finetune", "quick", **table)[0].settings.frozen_depth == 0
     own = make("finetune", "quick", backbone="resnet18", frozen_depth=0.3)[0]

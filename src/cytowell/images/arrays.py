@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError, ImageTooLarge, StorageError
 from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
@@ -33,9 +34,15 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> Pixels | None:
             grey = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, None)
             many = "C" in axes or (page.samplesperpixel > 1 and grey)
             one = axes in ("YX", "YXS", "SYX")
-            if page.dtype == np.uint8 and not many and (one or record.channels is None):
+            # Pillow 12 reads four values a pixel where uncompressed YCbCr has three.
+            plain = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == 1
+            whole = page.tags.valueof(530, (2, 2)) == (1, 1) and axes == "YXS"
+            easy = page.dtype == np.uint8 and not many and (one or record.channels is None)
+            if easy and not (plain and whole):
                 return None
             array = np.asarray(series.asarray())
+            if easy:
+                array = np.asarray(Image.fromarray(array, "YCbCr").convert("RGB"))
             orientation = page.tags.valueof(274, 1)
     except CytowellError:
         raise

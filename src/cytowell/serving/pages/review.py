@@ -36,7 +36,7 @@ def page(house: House, sitting: Any) -> Any:
         remembered = gr.BrowserState("", storage_key="cytowell-who")
     with gr.Row():
         everything = gr.Checkbox(label=t("review.all"), value=False)
-        gr.Checkbox(label=t("review.keys"), value=True, elem_id="review-keys-on")
+        gr.Checkbox(label=t("review.keys"), value=True, interactive=True, elem_id="review-keys-on")
     where = gr.Markdown(elem_id="review-where", elem_classes="live")
     shown = gr.HTML(elem_id="review-card", elem_classes="live")
     label = gr.Radio([], label=t("review.label"), elem_id="review-label")
