@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytowell.errors import TitreError
-from cytowell.plates import titre
+from cytowell.plates import regression, titre
 from cytowell.plates.dilutions import Series, factor_of
 
 Counted = tuple[list[int], int, list[float]]
@@ -69,8 +69,8 @@ def test_lei_intervals_have_n_below(case: int, low: str, high: str) -> None:
 def test_lei_fitted_curves() -> None:
     counted, volume = LEI[1]
     series = infected(*counted)
-    assert per_ml(titre.probit(series).log10_d50, volume) == "2.05e+07"
-    assert per_ml(titre.logit(series).log10_d50, volume) == "1.98e+07"
+    assert per_ml(regression.probit(series).log10_d50, volume) == "2.05e+07"
+    assert per_ml(regression.logit(series).log10_d50, volume) == "1.98e+07"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_rules_agree_on_symmetric_plates(half: list[int]) -> None:
     assert titre.reed_muench(series).log10_d50 == pytest.approx(middle)
     assert titre.reed_muench_counts(series).log10_d50 == pytest.approx(middle)
     if sum(0 < c < 8 for c in counts) >= 2 and len(set(counts)) > 3:
-        assert titre.logit(series).log10_d50 == pytest.approx(middle, abs=1e-4)
+        assert regression.logit(series).log10_d50 == pytest.approx(middle, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_dilutions_are_read_as_they_are_written() -> None:
 
 def test_a_curve_needs_a_slope_to_fit() -> None:
     with pytest.raises(TitreError, match="there is none"):
-        titre.probit(infected([6, 6, 0, 0], 6, [-1, -2, -3, -4]))
+        regression.probit(infected([6, 6, 0, 0], 6, [-1, -2, -3, -4]))
 
 
 def test_nothing_affected_is_flagged() -> None:
@@ -262,12 +262,12 @@ def test_wells_that_become_more_are_another_question() -> None:
 
 
 def test_a_slope_that_may_be_none_has_no_limits() -> None:
-    found = titre.probit(infected([5, 5, 4], 8, [-1, -2, -3]))
+    found = regression.probit(infected([5, 5, 4], 8, [-1, -2, -3]))
     assert "slope_uncertain" in found.flags
     assert found.low is None
     shallow = Series(np.array([1.0, 1.1, 1.2]), np.array([30, 31, 29]), np.array([40, 40, 40]))
     with pytest.raises(TitreError, match="outside of what was counted"):
-        titre.logit(shallow)
+        regression.logit(shallow)
 
 
 @pytest.mark.parametrize("counts", [[6, 6, 6], [0, 0, 0]])

@@ -11,8 +11,10 @@ from typing import Any
 from PIL import Image
 
 from cytowell.evaluation.pages import environment, jpeg_uri
-from cytowell.evaluation.report import MOST_ROWS
 from cytowell.storage import write_text
+
+MOST_ROWS = 2000
+"""Rows of the table of calls; the file of all calls holds the rest."""
 
 CANNOT = "cannot decide"
 PICTURED = 18

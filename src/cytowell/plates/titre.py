@@ -7,17 +7,14 @@ A rule takes a `Series` and gives an `Estimate`. Doses are log10 of the dilution
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import statsmodels.api as sm
 from scipy.optimize import minimize_scalar
 from scipy.special import xlogy
 from scipy.stats import chi2, norm
-from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from cytowell.errors import TitreError
 from cytowell.plates.dilutions import Series
@@ -90,7 +87,7 @@ def spearman_karber(series: Series, denominator: str = "n-1") -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         each = np.where(spread > 0, spread / wells * reach**2, 0.0)
     se = math.sqrt(float(each.sum())) if np.isfinite(each).all() else None
-    return _normal("spearman-karber", series, middle, se, padded)
+    return normal("spearman-karber", series, middle, se, padded)
 
 
 def reed_muench(series: Series) -> Estimate:
@@ -112,22 +109,7 @@ def reed_muench_counts(series: Series) -> Estimate:
     """Give where the two cumulative counts cross: Reed-Muench in the sense of Miller 1973."""
     x, up, down, padded = _cumulated(series)
     found = _crossing(x, up - down, 0.0)
-    return _normal("reed-muench-counts", series, found, None, padded)
-
-
-def probit(series: Series) -> Estimate:
-    """Fit a normal distribution of tolerances by maximum likelihood (Bliss 1934); delta method."""
-    return _fitted("probit", series, sm.families.links.Probit(), 0.0)
-
-
-def logit(series: Series) -> Estimate:
-    """Fit a logistic distribution of tolerances by maximum likelihood; delta method."""
-    return _fitted("logit", series, sm.families.links.Logit(), 0.0)
-
-
-def cloglog(series: Series) -> Estimate:
-    """Fit complementary log-log with a free slope by maximum likelihood; delta method."""
-    return _fitted("cloglog", series, sm.families.links.CLogLog(), math.log(math.log(2)))
+    return normal("reed-muench-counts", series, found, None, padded)
 
 
 def single_hit(series: Series) -> Estimate:
@@ -170,7 +152,7 @@ def single_hit(series: Series) -> Estimate:
     low, high = float(grid[inside[0]]), float(grid[inside[-1]])
     se = float(np.sqrt((density * (grid - (density * grid).sum()) ** 2).sum()))
     mean = 10.0 ** (best - x)
-    flags = [*series.flags, *_scattered(k, n, -np.expm1(-mean), 1)]
+    flags = [*series.flags, *scattered(k, n, -np.expm1(-mean), 1)]
     return Estimate("single-hit", best, se, low, high, tuple(flags))
 
 
@@ -230,7 +212,7 @@ def _interpolated(rule: str, series: Series) -> Estimate:
         se = math.sqrt(0.79 * series.step * between / float(series.wells.mean()))
     except TitreError:
         se = None
-    return _normal(rule, series, middle, se, padded)
+    return normal(rule, series, middle, se, padded)
 
 
 def _crossing(x: FloatArray, falling: FloatArray, level: float) -> float:
@@ -244,46 +226,7 @@ def _crossing(x: FloatArray, falling: FloatArray, level: float) -> float:
     )
 
 
-def _fitted(rule: str, series: Series, link: Any, level: float) -> Estimate:
-    """Fit p = F(a + b x) and give where a + b x is `level`."""
-    design = sm.add_constant(series.dilutions)
-    counts = np.stack([series.affected, series.wells - series.affected], axis=1)
-    flags = list(series.flags)
-    partial = int(((series.shares > 0) & (series.shares < 1)).sum())
-    if partial < 2:
-        raise TitreError(
-            f"{rule} needs two dilutions at which some wells are affected and others not; there "
-            f"{'is one' if partial else 'is none'}.",
-            "Use --rule spearman-karber.",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PerfectSeparationWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        fit = sm.GLM(counts, design, family=sm.families.Binomial(link=link)).fit(maxiter=200)
-    a, b = (float(v) for v in fit.params)
-    if not fit.converged or not b < 0:
-        raise TitreError(
-            f"{rule} finds no falling curve in these counts.", "Use --rule spearman-karber."
-        )
-    middle = (level - a) / b
-    span = float(np.ptp(series.dilutions))
-    if not series.dilutions[0] - span <= middle <= series.dilutions[-1] + span:
-        raise TitreError(
-            f"{rule} puts the end point far outside of what was counted.",
-            "Count at dilutions on both sides of it, or use --rule spearman-karber.",
-        )
-    covariance = np.asarray(fit.cov_params())
-    gradient = np.array([-1.0 / b, -middle / b])
-    se: float | None = math.sqrt(float(gradient @ covariance @ gradient))
-    if Z * math.sqrt(float(covariance[1, 1])) >= -b:
-        # A slope that may be none leaves the end point without limits (Fieller 1954).
-        flags.append("slope_uncertain")
-        se = None
-    flags += _scattered(series.affected, series.wells, np.asarray(fit.fittedvalues), 2)
-    return replace(_normal(rule, series, middle, se, ()), flags=tuple(flags))
-
-
-def _scattered(k: Any, n: Any, p: FloatArray, parameters: int) -> list[str]:
+def scattered(k: Any, n: Any, p: FloatArray, parameters: int) -> list[str]:
     """Flag wells that scatter more than binomially around a model (deviance, chi-square)."""
     fitted = np.clip(p, 1e-12, 1 - 1e-12)
     share = k / n
@@ -294,13 +237,14 @@ def _scattered(k: Any, n: Any, p: FloatArray, parameters: int) -> list[str]:
     return ["over_dispersed"] if chi2.sf(2 * float(parts.sum()), free) < OVERDISPERSED else []
 
 
-def _normal(
+def normal(
     rule: str,
     series: Series,
     middle: float,
     se: float | None,
     padded: tuple[tuple[float, float], ...],
 ) -> Estimate:
+    """Give an estimate whose interval is normal; without a partial response it has none."""
     flags = series.flags
     if not ((series.shares > 0) & (series.shares < 1)).any():
         flags, se = (*flags, "no_partial_response"), None

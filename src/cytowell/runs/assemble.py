@@ -16,6 +16,7 @@ from cytowell.errors import DatasetError
 from cytowell.evaluation.calibration import fit_farthest, fit_temperature, fit_threshold
 from cytowell.learners.contract import Makings, Ticked
 from cytowell.learners.linear import fit_head, folds
+from cytowell.learners.statistics import statistics_of
 from cytowell.runtime.bundle import Bundle, Facts, decide
 from cytowell.runtime.head import Statistics
 from cytowell.runtime.pipeline import Batch
@@ -95,7 +96,7 @@ def assemble(
         weight = np.zeros_like(head.weight)
         weight[:, used] = part.weight
         head = replace(head, weight=weight, bias=part.bias)
-    statistics = Statistics.fit(learnt.features, y, len(makings.classes), seed)
+    statistics = statistics_of(learnt.features, y, len(makings.classes), seed)
     calibrating = None
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
@@ -135,7 +136,7 @@ def out_of_fold_distances(
     classes, components = whole.means.shape
     distances = np.zeros(len(labels))
     for learn, judge in folds(labels, groups, 5, seed):
-        others = Statistics.fit(features[learn], labels[learn], classes, seed)
+        others = statistics_of(features[learn], labels[learn], classes, seed)
         scale = np.sqrt(components / others.means.shape[1])
         distances[judge] = scale * others.distance(features[judge])
     return distances
