@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import cytowell
+from cytowell.runtime.imported import import_network
 from cytowell.serving.later import Later
 from cytowell.serving.pages.plates import FROM
 from cytowell.serving.pages.words import LANGUAGES, catalogue, language_of, say
@@ -244,6 +245,29 @@ def test_wells_are_found_and_their_boxes_corrected(
     at.page.wait_for_selector("#call-overlays:visible")
     with zipfile.ZipFile(at.download("#call-overlays", tmp_path / "o.zip")) as overlays:
         assert len(overlays.namelist()) == 1
+
+
+def test_cells_of_a_real_smear_are_found_called_and_drawn(
+    start: Callable[..., Any], browser: Any, data: Path, tmp_path: Path
+) -> None:
+    network = data.parent / "weights" / "yolox_nano.onnx"
+    if not network.exists():
+        pytest.skip(f"{network} is not there")
+    import_network(network, [str(i) for i in range(80)], score=0.05).save(tmp_path / "d", "# C\n")
+    server = start("--detector", tmp_path / "d")
+    context = browser.new_context(locale="en-GB")
+    at = Visit(context.new_page(), server.address).open()
+    at.page.get_by_label("the cells in each photograph").check()
+    at.call([data / "bccd" / "JPEGImages" / "BloodImage_00001.jpg"])
+    table = pd.read_csv(at.download("#call-csv", tmp_path / "t.csv"), keep_default_na=False)
+    assert 5 < len(table) < 60
+    assert set(table["label"]) <= set(cytowell.load("blood").classes)
+    at.page.get_by_text("Correct the boxes of a photograph").click()
+    at.count("#boxes g[data-i]", len(table))
+    at.page.click("#call-draw")
+    at.page.wait_for_selector("#call-overlays:visible")
+    assert at.foreign == []
+    context.close()
 
 
 def test_a_typed_table_to_titres_and_a_mistake_in_words(

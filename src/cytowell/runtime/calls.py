@@ -72,6 +72,28 @@ def shape(frame: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
+def named_rows(calls: Predictions, known: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """Give the rows of a file of calls, each photograph by its base name; nothing there is None."""
+    names = {s.path: Path(s.path).name for s in calls.samples}
+    out = []
+    for sample, row in zip(
+        calls.samples, shape(calls.frame(known)).to_dict("records"), strict=True
+    ):
+        base = names[sample.path]
+        clean = {str(k): None if pd.isna(v) else _plain(v) for k, v in row.items()}
+        clean["path"] = base
+        clean["error"] = str(clean["error"] or "").replace(sample.path, base)
+        if clean.get("group"):
+            clean["group"] = base
+        out.append(clean)
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """Give a number of NumPy's as Python's own."""
+    return value.item() if hasattr(value, "item") else value
+
+
 class _Csv:
     def __init__(self, handle: Any, known: frozenset[str]) -> None:
         self._handle = handle

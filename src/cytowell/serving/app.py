@@ -37,11 +37,8 @@ from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Gone, Store, url_of
 from cytowell.storage import explaining
 
-PAGES = "pages"
-"""Folder, in the private one, of files that pages take in and hand out."""
-
 QUOTA = 20 << 30
-"""Bytes of them that are kept at once."""
+"""Bytes of files that pages take in and hand out, at once."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ def application(
     app.include_router(routes(desk, limits, meters, jobs, looks))
     _watched(app, desk, store, meters, registry)
     if later is not None:
-        place = folder / PAGES
+        place = house.pages_folder
         shutil.rmtree(place, ignore_errors=True)  # of a process that ended: nobody has its pages
         place.mkdir(mode=0o700)
         app.mount("/", Porter(later, place, functools.partial(_is_full, place)))
@@ -189,7 +186,7 @@ def loaded(bundles: Iterable[str | Path]) -> dict[str, Bundle]:
 
 def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
     """Make the pages; their toolkit is loaded only here, and keeps its files in our folder."""
-    os.environ["GRADIO_TEMP_DIR"] = str(house.folder / PAGES)
+    os.environ["GRADIO_TEMP_DIR"] = str(house.pages_folder)
     mounted = registered.part("cytowell.serving.pages:mounted")
     pages: FastAPI = mounted(FastAPI(), house, inbox, allowed.upload)
     return pages

@@ -24,7 +24,7 @@ from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
 from cytowell.serving.desk import Desk
 from cytowell.serving.kept import Kept, Sitting
-from cytowell.serving.sittings import Sittings
+from cytowell.serving.sittings import WORDS, Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
 from cytowell.storage import explaining
@@ -67,6 +67,7 @@ class House:
         self.finders = dict(finders or {})
         self._calling = threading.Semaphore(2)
         self.bundles_folder = folder / "bundles"
+        self.pages_folder = folder / "pages"
         with explaining(folder):
             self.bundles_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.refused: list[str] = []
@@ -264,7 +265,7 @@ class House:
                 frame.loc[i, "decided"] = "true"
             elif who:  # nobody can decide, or it is something else
                 frame.loc[i, "decided"] = "false"
-        return Predictions.from_frame(frame.drop(columns=["truth", "who", "when", "why"]))
+        return Predictions.from_frame(frame.drop(columns=[*WORDS]))
 
 
 def expanded(photographs: Sequence[str | Path], place: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cytowell.errors import CytowellError, StorageError
-from cytowell.runtime.calls import shape
+from cytowell.runtime.calls import named_rows
 from cytowell.serving.kept import CallRow, Kept, OverrideRow, Said, Sitting, SittingRow
 from cytowell.serving.store import RecordRow, Store, appended, chain_of, now
 from cytowell.storage import explaining, sha256
@@ -41,9 +41,6 @@ LISTED = 50
 
 QUOTA = 20 << 30
 """Bytes of photographs that are kept at once."""
-
-UNNAMED = ""
-"""The label of a photograph that nobody and nothing has called yet."""
 
 
 class Taken(CytowellError):
@@ -136,7 +133,7 @@ class Sittings:
             or taken out their boxes.
         """
         known = frozenset({"group", "box"} if any(s.box for s in calls.samples) else set())
-        rows = _rows(calls, known)
+        rows = named_rows(calls, known)
         hashes = {s.path: _hash_of(s.path) for s in calls.samples}
         with self.store.session() as session:
             self._require(session, sitting).touched = now()
@@ -307,26 +304,6 @@ class Sittings:
 def _told(row: SittingRow) -> Sitting:
     classes = tuple(json.loads(row.classes))
     return Sitting(row.id, row.created, row.touched, row.title, row.bundle, row.digest, classes)
-
-
-def _rows(calls: Predictions, known: frozenset[str]) -> list[dict[str, Any]]:
-    """Give the command line's rows; a photograph by its base name, what is not there as None."""
-    frame = shape(calls.frame(known))
-    names = {s.path: Path(s.path).name for s in calls.samples}
-    out = []
-    for sample, row in zip(calls.samples, frame.to_dict("records"), strict=True):
-        clean = {str(k): None if pd.isna(v) else _plain(v) for k, v in row.items()}
-        base = names[sample.path]
-        clean["path"] = base
-        clean["error"] = str(clean["error"] or "").replace(sample.path, base)
-        if clean.get("group"):
-            clean["group"] = base
-        out.append(clean)
-    return out
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def against_trail(session: Session) -> str:

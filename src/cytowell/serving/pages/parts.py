@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import html
-import inspect
 import logging
 import shutil
 import time
@@ -60,19 +59,6 @@ def explained(act: Callable[..., Any]) -> Callable[..., Any]:
         words = say(language_of(request), "app.unexpected")
         return gr.Error(words, duration=None, print_exception=False)
 
-    if inspect.isgeneratorfunction(act):
-
-        @functools.wraps(act)
-        def steps(*args: Any, **kwargs: Any) -> Any:
-            try:
-                yield from act(*args, **kwargs)
-            except gr.Error:
-                raise
-            except Exception as error:
-                raise refusal(error, (*args, *kwargs.values())) from None
-
-        return steps
-
     @functools.wraps(act)
     def done(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -87,11 +73,10 @@ def explained(act: Callable[..., Any]) -> Callable[..., Any]:
 
 def outlet(house: House) -> Path:
     """Give a new private folder for files that a page hands out; those of yesterday go."""
-    place = house.folder / "pages"
-    for old in place.glob(f"{OUT}*"):
+    for old in house.pages_folder.glob(f"{OUT}*"):
         if time.time() - old.stat().st_mtime > LASTS:
             shutil.rmtree(old, ignore_errors=True)
-    folder = place / f"{OUT}{uuid.uuid4().hex}"
+    folder = house.pages_folder / f"{OUT}{uuid.uuid4().hex}"
     folder.mkdir(parents=True, mode=0o700)
     return folder
 

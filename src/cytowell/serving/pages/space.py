@@ -10,7 +10,7 @@ import gradio as gr
 
 import cytowell
 from cytowell.errors import EmptyDataset
-from cytowell.runtime.calls import shape
+from cytowell.runtime.calls import named_rows
 from cytowell.runtime.heat import heated, seen
 from cytowell.serving.pages.parts import I18N, card_of, drawn, explained, t
 from cytowell.serving.pages.words import language_of, say
@@ -40,9 +40,7 @@ def page(bundle: str | Path, examples: Sequence[str | Path] = ()) -> Any:
         language = language_of(request)
         sample = Sample(photograph)
         calls = loaded.predict([sample])
-        row = {str(k): v for k, v in shape(calls.frame()).to_dict("records")[0].items()}
-        row["path"] = Path(photograph).name
-        row["error"] = str(row["error"]).replace(photograph, row["path"])
+        row = named_rows(calls)[0]
         pictures = []
         if not row["error"]:
             label = loaded.classes.index(str(row["label"]))
@@ -50,8 +48,6 @@ def page(bundle: str | Path, examples: Sequence[str | Path] = ()) -> Any:
             pictures.append((seen(loaded.facts.preprocessing, sample), say(language, "call.shown")))
             if loaded.facts.maps:
                 pictures.append((heated(loaded, sample, label), words))
-        else:
-            row["probability"] = None
         told = {
             # Not `path`: Gradio's client takes whatever has one for a file to be fetched.
             "photograph": row["path"], "label": row["label"], "probability": row["probability"],
