@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -175,9 +175,9 @@ class Layout:
         return tuple(said)
 
 
-def require(value: object, known: object, name: str) -> None:
+def require(value: object, known: Collection[object], name: str) -> None:
     """Refuse a value that is none of those known."""
-    names = [str(k) for k in known]  # type: ignore[attr-defined]
+    names = [str(k) for k in known]
     if str(value) not in names:
         raise LayoutError(
             f"{name} = {value!r} is not known." if value != "" else f"{name} is not given.",
