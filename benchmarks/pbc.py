@@ -2,15 +2,12 @@
 
     python benchmarks/pbc.py --preset best --out RUN      (goes on where it stopped)
 
-Sub-classes come from the file prefixes (MMY, MY, PMY; SNE, BNE), which PBC's authors document; the
-images themselves are all that is learnt from. The split is by image, because no donor is known:
-optimistic. Prints Lite0's bare forward speed of the machine beside the minutes.
+The split is by image, because no donor is known: optimistic. Prints Lite0's bare forward speed of the machine beside the minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
@@ -21,24 +18,7 @@ from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import worker_count
 from cytowell.runs.recipe import from_flags
 from cytowell.runs.run import Voice
-from cytowell.sources.walk import walk
 from machine import bare_speed
-
-UNTOLD = ("NEUTROPHIL", "IG")
-"""Prefixes that name the mixture, not the sub-class."""
-
-
-def write_table(root: Path, table: Path) -> None:
-    """Write path, label and subclass of every image."""
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", encoding="utf-8", newline="") as handle:
-        rows = csv.writer(handle)
-        rows.writerow(["path", "label", "subclass"])
-        for file in walk(root):
-            if file.suffix == ".jpg":
-                prefix = file.name.split("_")[0]
-                known = prefix not in UNTOLD
-                rows.writerow([file.resolve(), file.parent.name, prefix if known else ""])
 
 
 def main() -> None:
@@ -50,8 +30,6 @@ def main() -> None:
     if not root.is_dir():
         sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
     out = Path(given.out)
-    table = out.with_name(f"{out.name}-table.csv")
-    write_table(root, table)
     marks = {"start": time.monotonic()}
 
     def said(sentence: str) -> None:
@@ -64,7 +42,7 @@ def main() -> None:
             said(f"{what}: {done} of {total}")
 
     recipe, _ = from_flags(None, "finetune", given.preset, "", "", {})
-    data = cytowell.read(table)
+    data = cytowell.read(root)
     run = cytowell.train(data, out, recipe, None, True, out.exists(), Voice(said, ticked))
     end = time.monotonic()
     m = run.metrics

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cytowell.errors import AmbiguousLabels, BadTable, DatasetError, EmptyDataset, UnknownName
-from cytowell.sources import check_labels, read, roboflow_stem, table
+from cytowell.sources import check_labels, read, table
+from cytowell.sources.names import kinds, roboflow_stem
 from cytowell.sources.paths import named
 from cytowell.types import Box, Dataset, Sample
 
@@ -159,6 +160,37 @@ def test_roboflow_copies_of_one_photograph_are_one_group(tmp_path: Path) -> None
     assert any("Roboflow" in note for note in found.notes)
     assert roboflow_stem("x/photo.rf.0123abcd.jpg") == "photo"
     assert roboflow_stem("x/photo.rf.jpg") is None
+
+
+def test_first_words_that_tell_the_label_are_kinds(tmp_path: Path) -> None:
+    counts = {"ig/MMY": 4, "ig/PMY": 3, "ig/IG": 2, "monocyte/MO": 6}
+    put(tmp_path, [f"{word}_{i}.jpg" for word, n in counts.items() for i in range(n)])
+    found = read(tmp_path)
+    told = {Path(s.path).name: kind for s, kind in zip(found.samples, kinds(found), strict=True)}
+    assert (told["MMY_0.jpg"], told["PMY_2.jpg"], told["MO_5.jpg"]) == ("MMY", "PMY", "MO")
+    assert told["IG_1.jpg"] is None, "the name of the class tells no kind of it"
+    assert not any(s.subclass for s in found.samples), "reading alone takes nothing from names"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{label}/{donor}_{i}.jpg" for label in "ab" for donor in ("d1", "d2") for i in range(4)],
+        [f"{label}/{label}_{i}.jpg" for label in "ab" for i in range(8)],
+        [f"{label}/{label}{i}.jpg" for label in "ab" for i in range(8)],
+        [f"a/{word}_{i}.jpg" for word in ("x", "y") for i in range(8)],
+    ],
+    ids=["words in both classes", "one word a class", "numbers", "one class"],
+)
+def test_other_names_tell_no_kinds(tmp_path: Path, names: list[str]) -> None:
+    put(tmp_path, names)
+    found = read(tmp_path)
+    assert set(kinds(found)) == {None}
+
+
+def test_given_subclasses_are_the_kinds(tmp_path: Path) -> None:
+    put(tmp_path, ["a/deep/MMY_1.jpg", *(f"a/PMY_{i}.jpg" for i in range(9)), "b/MO_1.jpg"])
+    assert [k for k in kinds(read(tmp_path)) if k] == ["deep"]
 
 
 def slides(folder: Path) -> Path:

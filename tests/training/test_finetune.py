@@ -133,6 +133,20 @@ def test_subclasses_make_a_second_head(
     assert fit(task(both, tiny, tmp_path / "w", subclass_weight=0.0)).network.second is None
 
 
+def test_kinds_that_file_names_tell_are_learnt_beside_the_classes(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    for i, s in enumerate(dataset.samples):
+        kind = "young" if i < 4 else "old" if i < 8 else s.label
+        named = tmp_path / "data" / str(s.label) / f"{kind}_{i}.png"
+        named.parent.mkdir(parents=True, exist_ok=True)
+        named.write_bytes(Path(s.path).read_bytes())
+    trained = fit(task(cytowell.read(tmp_path / "data"), tiny, tmp_path / "run"))
+    assert trained.network.second is not None
+    assert trained.network.second.out_features == len(dataset.classes) + 1
+    assert any("File names tell" in remark for remark in trained.remarks)
+
+
 def test_resume_takes_no_checkpoint_of_other_data(
     dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
 ) -> None:

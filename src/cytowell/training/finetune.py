@@ -22,6 +22,7 @@ from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
+from cytowell.sources.names import kinds
 from cytowell.training.loop import Job, Material, train
 from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
@@ -87,9 +88,7 @@ class FinetuneLearner:
         backbone = build(s.backbone, s.weights).eval()
         _require_sizes(backbone, s)
         record, remarks = self._record(task, learn, backbone)
-        subclasses = learn.subclasses if s.subclass_weight else ()
-        index = {name: i for i, name in enumerate(subclasses)}
-        second = np.array([index.get(x.subclass or "", -1) for x in learn.samples], dtype=np.int64)
+        subclasses, second = _subclasses(learn, s, remarks)
         features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
         projection = s.projection if s.objective == "contrastive" else 0
         network = Classifier(
@@ -145,6 +144,22 @@ class FinetuneLearner:
 
 
 LEARNER = FinetuneLearner()
+
+
+def _subclasses(
+    learn: Dataset, s: Finetune, remarks: list[str]
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Give the sub-classes for a second head to learn, and each sample's, -1 where unknown."""
+    found = kinds(learn) if s.subclass_weight else (None,) * len(learn)
+    names = tuple(sorted({kind for kind in found if kind}))
+    index = {name: i for i, name in enumerate(names)}
+    if names and not learn.subclasses:
+        remarks.append(
+            f"File names tell {len(names)} kinds in {len(learn.classes)} classes "
+            f"({', '.join(names[:12])}): a second head learnt them beside the classes and was "
+            "dropped. Other images are called by what they show alone."
+        )
+    return names, np.array([index.get(kind or "", -1) for kind in found], dtype=np.int64)
 
 
 def _trained(job: Job, network: Classifier, task: Task) -> tuple[Classifier, list[Curve]]:
