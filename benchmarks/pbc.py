@@ -2,7 +2,8 @@
 
     python benchmarks/pbc.py --preset best --out RUN      (goes on where it stopped)
 
-The split is by image, because no donor is known: optimistic. Prints Lite0's bare forward speed of the machine beside the minutes.
+The split is by image, because no donor is known: optimistic. Prints Lite0's bare forward speed of
+the machine beside the minutes.
 """
 
 from __future__ import annotations
