@@ -12,7 +12,7 @@ import pytest
 
 import cytowell
 from cytowell.cli import app
-from cytowell.cli.train import numbers
+from cytowell.cli.options import reading
 from cytowell.errors import CytowellError, RecipeError
 
 
@@ -289,9 +289,10 @@ def test_a_reader_that_has_enough(bundle: Path, cells: Path) -> None:
     assert told == ""
 
 
-def test_numbers_with_commas() -> None:
-    assert numbers("2,0,1", "--channels") == (2, 0, 1)
-    assert numbers("0,0.5", "--window", float) == (0, 0.5)
-    assert numbers("", "--window") is None
+def test_how_photographs_are_read_is_what_was_said_of_it() -> None:
+    assert reading("2,0,1", "0,0.5", "Z=3") == {
+        "channels": (2, 0, 1), "window": (0, 0.5), "plane": "Z=3"
+    }  # fmt: skip
+    assert reading("", "", "") == {}
     with pytest.raises(RecipeError, match=r"--channels 1\.5"):
-        numbers("1.5", "--channels")
+        reading("1.5", "", "")

@@ -123,7 +123,7 @@ def test_cut_outs_are_called_as_the_boxes_that_they_are(
     loaded = cytowell.load(bundle)
     there = loaded.predict(data)
     found = objects([Sample(str(photographs / "a_plate.png"))], finder("wells"))
-    here = loaded.cutting(margin=0.1, square=True, round=True).predict(list(found))
+    here = loaded.reading(margin=0.1, square=True, round=True).predict(list(found))
     np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-6)
     assert [s.extra["well"] for s in data.samples] == [s.extra["well"] for s in here.samples]
 

@@ -11,7 +11,17 @@ from rich.table import Table
 
 import cytowell
 from cytowell import registry
-from cytowell.cli.options import DataArgument, GroupOption, QuietOption, SeedOption, SourceOption
+from cytowell.cli.options import (
+    ChannelsOption,
+    DataArgument,
+    GroupOption,
+    PlaneOption,
+    QuietOption,
+    SeedOption,
+    SourceOption,
+    WindowOption,
+    reading,
+)
 from cytowell.cli.voice import speaking
 
 NAME = "check"
@@ -27,16 +37,20 @@ def command(
     ] = True,
     source: SourceOption = "",
     group_pattern: GroupOption = "",
+    channels: ChannelsOption = "",
+    window: WindowOption = "",
+    plane: PlaneOption = "",
     seed: SeedOption = 7,
     quiet: QuietOption = False,
 ) -> None:
     """Find unreadable, damaged, odd, doubled and doubtful images; exit status 1 if it blocks."""
     with speaking(quiet) as speaker:
+        record = registry.part("cytowell.images:Preprocessing")(**reading(channels, window, plane))
         dataset = cytowell.read(data, source or None, group_pattern)
         for note in dataset.notes:
             speaker.said(note)
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
-        findings = cytowell.check(dataset, voice, doubt=labels, seed=seed)
+        findings = cytowell.check(dataset, voice, doubt=labels, seed=seed, record=record)
         if out:
             registry.part("cytowell.storage:write_with")(
                 Path(out), lambda f: findings.frame().to_csv(f, index=False)

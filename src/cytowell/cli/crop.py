@@ -10,13 +10,17 @@ import typer
 import cytowell
 from cytowell import registry
 from cytowell.cli.options import (
+    ChannelsOption,
     DetectorOption,
     FindOption,
     MarginOption,
+    PlaneOption,
     QuietOption,
     RotateOption,
     RoundOption,
     SquareOption,
+    WindowOption,
+    reading,
 )
 from cytowell.cli.voice import speaking
 from cytowell.errors import RecipeError
@@ -40,13 +44,16 @@ def command(
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,
+    channels: ChannelsOption = "",
+    window: WindowOption = "",
+    plane: PlaneOption = "",
     quiet: QuietOption = False,
 ) -> None:
     """Cut wells, cells or annotated boxes out of photographs, without loss, groups kept."""
     record = registry.part("cytowell.images:Preprocessing")(
-        margin=margin or 0.0, square=square, round=round_
+        **reading(channels, window, plane), margin=margin or 0.0, square=square, round=round_
     )
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector)
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, record)
     samples: Any
     with speaking(quiet) as speaker:
         if looks is None:

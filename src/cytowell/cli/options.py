@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from cytowell.errors import RecipeError
 
 DataArgument = Annotated[
     str,
@@ -43,6 +45,14 @@ WindowOption = Annotated[
     str,
     typer.Option(help="Intensities mapped to black and white, such as 0,4095.", show_default=False),
 ]
+PlaneOption = Annotated[
+    str,
+    typer.Option(
+        help="Plane of a stack, such as Z=3 or Z=3,T=0, counted from 0 (Z focus, T time, "
+        "P position).",
+        show_default=False,
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 SeedOption = Annotated[int, typer.Option(help="Of every random choice.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -77,3 +87,31 @@ RoundOption = Annotated[
 DetectorOption = Annotated[
     str, typer.Option(help="Detector bundle, for --find cells.", show_default=False)
 ]
+
+
+def reading(channels: str, window: str, plane: str) -> dict[str, Any]:
+    """Give what was said of how photographs are to be read, and no more.
+
+    Raises
+    ------
+    RecipeError
+        If a list is none of numbers.
+    """
+    said = {
+        "channels": _numbers(channels, "--channels"),
+        "window": _numbers(window, "--window", float),
+        "plane": plane or None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _numbers(text: str, flag: str, kind: type[float] = int) -> tuple[Any, ...] | None:
+    """Read numbers of a kind with commas between them."""
+    if not text:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise RecipeError(
+            f"{flag} {text} is no list of numbers.", "Write it like 0,4095."
+        ) from error

@@ -12,15 +12,19 @@ import typer
 import cytowell
 from cytowell import registry
 from cytowell.cli.options import (
+    ChannelsOption,
     DetectorOption,
     FindOption,
     MarginOption,
     OverlayOption,
     PathsArgument,
+    PlaneOption,
     QuietOption,
     RotateOption,
     RoundOption,
     SquareOption,
+    WindowOption,
+    reading,
 )
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset, RecipeError, UnknownName
@@ -46,6 +50,9 @@ def command(
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,
+    channels: ChannelsOption = "",
+    window: WindowOption = "",
+    plane: PlaneOption = "",
     overlay: OverlayOption = "",
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per processor.", show_default=False)
@@ -57,16 +64,20 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
-    loaded = cytowell.load(bundle).cutting(margin, square or None, round_ or None)
+    said = reading(channels, window, plane)
+    loaded = cytowell.load(bundle).reading(
+        **said, margin=margin, square=square or None, round=round_ or None
+    )
+    record = loaded.facts.preprocessing
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector)
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, record)
     if looks is not None:
         samples = registry.part("cytowell.runtime.finding:objects")(samples, looks)
         known, total = known | {"group", "box"}, None
     if engine == "ray":
-        if looks is not None or overlay:
+        if looks is not None or overlay or said:
             raise RecipeError(
-                "On a cluster photographs are called whole.",
+                "On a cluster photographs are called whole, and read as the bundle learnt them.",
                 "Cut them out first (cytowell crop), or leave --engine away.",
             )
         _share_out(samples, bundle, out, known, address, quiet)
@@ -77,7 +88,8 @@ def command(
         known_engines = registry.did_you_mean(engine, ["local", "ray"])
         raise UnknownName(f"There is no engine {engine!r}.", known_engines)
     opened = registry.part("cytowell.runtime.calls:writer")(Path(out) if out else None, known)
-    drawn = registry.part("cytowell.runtime.overlays:Overlays")(Path(overlay)) if overlay else None
+    overlays = registry.part("cytowell.runtime.overlays:Overlays")
+    drawn = overlays(Path(overlay), record) if overlay else None
     done = failed = declined = empty = 0
     with speaking(quiet) as speaker, opened as write:
         for calls in loaded.stream(samples, workers):

@@ -13,12 +13,13 @@ from cytowell.cli.options import (
     ChannelsOption,
     DataArgument,
     GroupOption,
+    PlaneOption,
     QuietOption,
     SourceOption,
     WindowOption,
+    reading,
 )
 from cytowell.cli.voice import speaking
-from cytowell.errors import RecipeError
 
 NAME = "train"
 
@@ -62,6 +63,7 @@ def command(
     group_pattern: GroupOption = "",
     channels: ChannelsOption = "",
     window: WindowOption = "",
+    plane: PlaneOption = "",
     quiet: QuietOption = False,
 ) -> None:
     """Check, split, learn, export, evaluate and report into one folder."""
@@ -72,8 +74,7 @@ def command(
             "new_split": new_split or None,
             "by_image": by_image or None,
             "group_pattern": group_pattern or None,
-            "channels": numbers(channels, "--channels"),
-            "window": numbers(window, "--window", float),
+            **reading(channels, window, plane),
         }
         made, sentence = registry.part("cytowell.runs.recipe:from_flags")(
             Path(recipe) if recipe else None,
@@ -100,15 +101,3 @@ def command(
     print(f"Accuracy on {shown}: {percent_range(run.metrics['accuracy'])}")
     print(f"Report: {run.report}")
     print(f"Next:   cytowell predict PHOTOS --bundle {run.folder} --out calls.csv")
-
-
-def numbers(text: str, flag: str, kind: type[float] = int) -> tuple[Any, ...] | None:
-    """Read numbers of a kind with commas between them."""
-    if not text:
-        return None
-    try:
-        return tuple(kind(part) for part in text.split(","))
-    except ValueError as error:
-        raise RecipeError(
-            f"{flag} {text} is no list of numbers.", "Write it like 0,4095."
-        ) from error

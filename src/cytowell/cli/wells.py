@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from cytowell import registry
-from cytowell.cli.options import OverlayOption, PathsArgument, QuietOption, RotateOption
+from cytowell.cli.options import (
+    ChannelsOption,
+    OverlayOption,
+    PathsArgument,
+    PlaneOption,
+    QuietOption,
+    RotateOption,
+    WindowOption,
+    reading,
+)
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset
 
@@ -24,9 +33,13 @@ def command(
     ] = "",
     overlay: OverlayOption = "",
     rotate: RotateOption = 0,
+    channels: ChannelsOption = "",
+    window: WindowOption = "",
+    plane: PlaneOption = "",
     quiet: QuietOption = False,
 ) -> None:
     """Find plates and round fields: a row per well; a photograph without wells has a reason."""
+    record = registry.part("cytowell.images:Preprocessing")(**reading(channels, window, plane))
     samples, _, total = registry.part("cytowell.sources.paths:named")(paths)
     wells_in = registry.part("cytowell.plates.grid:wells_or_why")
     rows = registry.part("cytowell.plates.listing:rows")
@@ -36,13 +49,15 @@ def command(
     plates = number = 0
     with speaking(quiet) as speaker:
         for number, path in enumerate(_photographs(samples), 1):
-            wells = wells_in(path, rotate)
+            wells = wells_in(path, rotate, record)
             found += rows(path, wells)
             plates += len(set(wells.plates))
             if wells.reason:
                 told.append(f"{path}: {wells.reason}")
             if overlay and wells.boxes:
-                album.save(registry.part("cytowell.plates.listing:drawn")(path, wells), path)
+                album.save(
+                    registry.part("cytowell.plates.listing:drawn")(path, wells, record), path
+                )
             speaker.ticked(number, total or 0, "finding wells")
         if not found:
             raise EmptyDataset("Nothing was named to be looked at.", "Give photographs or folders.")

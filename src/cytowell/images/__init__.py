@@ -154,7 +154,7 @@ def photograph_of(path: str, record: Preprocessing) -> Image.Image:
         stamp: tuple[object, ...] = (stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
         stamp = ()
-    key = (path, record.channels, record.window, *stamp)
+    key = (path, record.channels, record.window, record.plane, *stamp)
     if _LAST.image is None or _LAST.key != key:
         _LAST.image = None  # two photographs of 80 megapixels need not be held at once
         _LAST.image = open_upright(path, replace(record, jpeg_scale=1))

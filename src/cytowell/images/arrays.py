@@ -1,69 +1,20 @@
-"""What Pillow would squeeze to 8 bits: TIFF of 16 bits and many channels, and NumPy archives."""
+"""Arrays of any type and many channels to RGB, and NumPy archives."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image
 
-from cytowell.errors import CytowellError, ImageError, ImageTooLarge, StorageError
-from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
+from cytowell.errors import ImageError, StorageError
 from cytowell.images.record import Preprocessing
 from cytowell.storage import cache_folder, write_with
 from cytowell.types import Pixels
-
-
-def read_tiff(data: bytes, record: Preprocessing, shown: str) -> Pixels | None:
-    """Read what Pillow would squeeze: 16 bits, floats, many channels. None leaves it to Pillow."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages.first
-            cap((int(page.imagewidth), int(page.imagelength)), shown)
-            series = tiff.series[0]
-            if int(np.prod(series.shape)) > 8 * MAX_PIXELS:
-                raise ImageTooLarge(f"{shown} holds {series.shape} values.", SMALLER)
-            axes = series.axes
-            grey = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, None)
-            many = "C" in axes or (page.samplesperpixel > 1 and grey)
-            one = axes in ("YX", "YXS", "SYX")
-            # Pillow 12 reads four values a pixel where uncompressed YCbCr has three.
-            plain = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == 1
-            whole = page.tags.valueof(530, (2, 2)) == (1, 1) and axes == "YXS"
-            easy = page.dtype == np.uint8 and not many and (one or record.channels is None)
-            if easy and not (plain and whole):
-                return None
-            array = np.asarray(series.asarray())
-            if easy:
-                array = np.asarray(Image.fromarray(array, "YCbCr").convert("RGB"))
-            orientation = page.tags.valueof(274, 1)
-    except CytowellError:
-        raise
-    except Exception:
-        return None
-    for axis in [a for a in axes if a not in "YXSC"]:
-        if axis in "IQ" and "C" not in axes and "S" not in axes:
-            axes = axes.replace(axis, "C", 1)
-            continue
-        array = np.take(array, 0, axis=axes.index(axis))
-        axes = axes.replace(axis, "", 1)
-    colour = next((a for a in "CS" if a in axes), None)
-    if colour is not None:
-        array = np.moveaxis(array, axes.index(colour), -1)
-    if orientation in (5, 6, 7, 8):
-        array = np.swapaxes(array, 0, 1)
-    # In each pair: whether the rows and the columns of what is now upright run backwards.
-    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(
-        orientation, (1, 1)
-    )
-    return to_rgb_array(array[::rows, ::columns], record, shown)
 
 
 def to_rgb_array(array: npt.NDArray[Any], record: Preprocessing, shown: str) -> Pixels:

@@ -10,9 +10,12 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
-from cytowell.images.arrays import npz_image, read_tiff, to_rgb_array
+from cytowell.images.arrays import npz_image, to_rgb_array
 from cytowell.images.limits import FORMATS, NPZ_MARK, SMALLER, cap
+from cytowell.images.microscope import is_microscope_file, read_microscope_file
+from cytowell.images.planes import PIXEL_SIZE
 from cytowell.images.record import Preprocessing
+from cytowell.images.tiff import read_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +43,36 @@ def open_upright(
     Returns
     -------
     PIL.Image.Image
-        Mode RGB, EXIF rotation applied, transparency laid on white; pixels and nothing else, so
-        that no name, place or comment travels on into what is saved of it.
+        Mode RGB, EXIF rotation applied, transparency laid on white; pixels and, where the file
+        tells it, their size (`planes.pixel_size`), nothing else: no name, place or comment travels
+        on into what is saved of it.
 
     Raises
     ------
     ImageError
         If it is missing, truncated, too large, or of a format that is not read.
     """
-    image = _opened(source, record or Preprocessing(), name)
-    image.info = {}
+    image, size = _opened(source, record or Preprocessing(), name)
+    image.info = {PIXEL_SIZE: size} if size else {}
     return image
 
 
-def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> Image.Image:
+_Opened = tuple[Image.Image, float | None]
+"""A picture, and the side of a pixel in micrometres where that is known."""
+
+
+def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> _Opened:
     shown = name or ("image" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and NPZ_MARK in str(source):
-        return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown))
+        return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown)), None
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+            head = stream.read(16)
+            stream.seek(0)
+            if is_microscope_file(head):
+                array, size = read_microscope_file(stream, record, shown)
+                return Image.fromarray(array), size
+            data = source if isinstance(source, bytes) else stream.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(
@@ -68,12 +82,13 @@ def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> Ima
     if not data:
         raise ImageError(f"{shown} is empty (0 bytes).", "Copy it again from the camera.")
     if _is_heic(data):
-        return _heic(data, shown)
+        return _heic(data, shown), None
+    size = None
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        array = read_tiff(data, record, shown)
-        if array is not None:
-            return Image.fromarray(array)
-    return _pillow(data, record, shown)
+        read, size = read_tiff(data, record, shown)
+        if read is not None:
+            return Image.fromarray(read), size
+    return _pillow(data, record, shown), size
 
 
 def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:

@@ -12,8 +12,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
+    | {".czi", ".nd2"}
 )
-HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 NPZ_MARK = ".npz::"
 
 SMALLER = f"Images of up to {MAX_PIXELS:,} pixels are decoded: save it smaller or cut it."

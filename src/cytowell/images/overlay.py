@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from cytowell.errors import StorageError
+from cytowell.images.planes import pixel_size
 from cytowell.storage import replacing
 from cytowell.types import Box
 
@@ -35,6 +39,17 @@ class Mark:
     colour: str = COLOURS[0]
     round: bool = False
     strong: bool = False
+
+
+@functools.lru_cache(maxsize=32)
+def font_of(size: float) -> Any:
+    """Give letters of Latin, Greek and Cyrillic in a size; Pillow's own font has no "µ"."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is not None and spec.origin:
+        file = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if file.is_file():
+            return ImageFont.truetype(file, size)
+    return ImageFont.load_default(size)
 
 
 class Album:
@@ -89,7 +104,8 @@ def draw(
     heading
         A sentence above the photograph.
     legend
-        Words and their colours, above the photograph too: nothing of it is covered.
+        Words and their colours, above the photograph too: nothing of it is covered. A photograph
+        that knows the size of its pixels (`planes.pixel_size`) has a scale bar.
     """
     scale = min(1.0, SIDE / max(photograph.size))
     size = (max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale)))
@@ -98,6 +114,8 @@ def draw(
     pen = ImageDraw.Draw(picture)
     for mark in marks:
         _draw(pen, mark, scale)
+    if (um := pixel_size(photograph)) is not None:
+        _scale_bar(pen, picture.size, um / scale)
     words = [*([(heading, "#000000")] if heading else []), *legend]
     return _headed(picture, words) if words else picture
 
@@ -105,7 +123,7 @@ def draw(
 def _headed(picture: Image.Image, words: Sequence[tuple[str, str]]) -> Image.Image:
     """Put words in their colours on a white strip above a picture, in as many lines as needed."""
     tall = max(14, round(max(picture.size) / 60))
-    font = ImageFont.load_default(tall)
+    font = font_of(tall)
     gap, line = tall, round(1.6 * tall)
     x, y, placed = gap, round(0.3 * tall), []
     for word, colour in words:
@@ -135,6 +153,25 @@ def _folded(sentence: str, font: Any, width: int) -> Iterator[str]:
     yield line
 
 
+def _scale_bar(pen: ImageDraw.ImageDraw, size: tuple[int, int], um: float) -> None:
+    """Draw a bar of a round length, at most a quarter of the width, into the lower right corner."""
+    most = size[0] / 4 * um
+    power = 10.0 ** math.floor(math.log10(most))
+    length = next(n * power for n in (5, 2, 1) if n * power <= most * (1 + 1e-9))
+    tall = max(12, round(max(size) / 70))
+    font = font_of(tall)
+    word = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    bar, wide = round(length / um), round(font.getlength(word))
+    pad = max(4, tall // 3)
+    right, bottom = size[0] - 2 * pad, size[1] - 2 * pad
+    left, thick = right - max(bar, wide), max(3, tall // 4)
+    top = bottom - thick - pad - tall
+    pen.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill="#ffffff")
+    middle = (left + right) / 2
+    pen.text((middle, top + tall / 2), word, "#000000", font, anchor="mm")
+    pen.rectangle((middle - bar / 2, bottom - thick, middle + bar / 2 - 1, bottom), fill="#000000")
+
+
 def _draw(pen: ImageDraw.ImageDraw, mark: Mark, scale: float) -> None:
     b = mark.box
     corners = [v * scale for v in (b.x, b.y, b.x + b.width, b.y + b.height)]
@@ -159,7 +196,7 @@ def _within(pen: ImageDraw.ImageDraw, mark: Mark, corners: Sequence[float], shor
     if size < SMALLEST_TEXT:
         return
     middle = ((corners[0] + corners[2]) / 2, corners[1] + 0.08 * short + 0.6 * size)
-    font = ImageFont.load_default(size)
+    font = font_of(size)
     stroke = max(1, round(size / 9))
     pen.text(middle, mark.word, mark.colour, font, anchor="mm", stroke_width=stroke,
              stroke_fill="#ffffff")  # fmt: skip
@@ -167,7 +204,7 @@ def _within(pen: ImageDraw.ImageDraw, mark: Mark, corners: Sequence[float], shor
 
 def _above(pen: ImageDraw.ImageDraw, mark: Mark, corners: Sequence[float]) -> None:
     """Write on a label over a box, or in it where there is no room above."""
-    font = ImageFont.load_default(14)
+    font = font_of(14)
     left, top, right, bottom = pen.textbbox((0, 0), mark.word, font=font)
     tall, wide = bottom - top + 6, right - left + 6
     y = corners[1] - tall if corners[1] >= tall else corners[1]

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from cytowell.errors import RecipeError
+from cytowell.images.planes import parse_plane
 
 INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -37,6 +38,9 @@ class Preprocessing:
     window
         Lowest and highest intensity of 16-bit images, mapped to 0 and 255; None takes the whole
         range of the data type. Never an image's own maximum: brightness would lose its meaning.
+    plane
+        Which plane of a stack is looked at, such as ``Z=3`` or ``Z=3,T=0``, counted from 0 (Z
+        focus, T time, P position); empty where files hold one each.
     margin
         What is taken in around a box, as a share of its longer side, on every side.
     square
@@ -54,6 +58,7 @@ class Preprocessing:
     jpeg_scale: int = 1
     channels: tuple[int, ...] | None = None
     window: tuple[float, float] | None = None
+    plane: str = ""
     margin: float = 0.0
     square: bool = False
     round: bool = False
@@ -64,6 +69,7 @@ class Preprocessing:
             raise RecipeError(f"size = {self.size} is no image side.", "Use 8 to 4096 pixels.")
         if not 0.1 <= self.crop <= 1.0:
             raise RecipeError(f"crop = {self.crop} is no share.", "Use 0.1 to 1.0.")
+        parse_plane(self.plane)
         if not 0.0 <= self.margin <= 2.0:
             raise RecipeError(f"margin = {self.margin} is no share.", "Use 0 to 2.")
         if self.interpolation not in INTERPOLATION:
@@ -85,7 +91,7 @@ class Preprocessing:
 
     def read_as(self, other: Preprocessing) -> Preprocessing:
         """Give this record, with photographs read and boxes cut out as another says."""
-        names = ("channels", "window", "margin", "square", "round", "whole")
+        names = ("channels", "window", "plane", "margin", "square", "round", "whole")
         return replace(self, **{name: getattr(other, name) for name in names})
 
     def to_json(self) -> dict[str, Any]:

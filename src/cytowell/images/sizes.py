@@ -8,24 +8,25 @@ from PIL import Image
 
 from cytowell.images.decode import open_upright
 from cytowell.images.limits import NPZ_MARK
+from cytowell.images.record import Preprocessing
 
 _TELLING = ("JPEG", "PNG", "BMP", "WEBP")
 _ORIENTATION = 274
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def upright_size(path: str) -> tuple[int, int]:
-    """Give width and height in pixels of the upright photograph.
+def upright_size(path: str, record: Preprocessing | None = None) -> tuple[int, int]:
+    """Give width and height in pixels of the upright photograph; a record tells which plane.
 
     Raises
     ------
     ImageError
         If it is missing, damaged, or of a format that is not read.
     """
-    return orientation_of(path)[0]
+    return orientation_of(path, record)[0]
 
 
-def orientation_of(path: str) -> tuple[tuple[int, int], int]:
+def orientation_of(path: str, record: Preprocessing | None = None) -> tuple[tuple[int, int], int]:
     """Give width and height of the upright photograph, and the EXIF orientation 1..8 it was in.
 
     Raises
@@ -41,7 +42,7 @@ def orientation_of(path: str) -> tuple[tuple[int, int], int]:
             return ((height, width) if turned in _SIDEWAYS else (width, height)), turned
         except Exception:  # whatever a broken header leads to: decoding says what is wrong
             pass
-    return open_upright(path).size, 1
+    return open_upright(path, record).size, 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,7 @@ def find_wells(
     return Dataset(tuple(samples), (), notes=tuple(notes))
 
 
-def wells_in(path: str, rotate: int = 0) -> Wells:
+def wells_in(path: str, rotate: int = 0, record: Preprocessing | None = None) -> Wells:
     """Find the wells of a file.
 
     Raises
@@ -115,16 +115,17 @@ def wells_in(path: str, rotate: int = 0) -> Wells:
     RecipeError
         If `rotate` is no quarter turn.
     """
-    size = upright_size(path)
+    size = upright_size(path, record)
     # A JPEG is decoded no finer than it is looked at: most of the time goes there else.
     scale = next((s for s in (8, 4, 2) if max(size) >= s * SIDE), 1)
-    return wells_of(open_upright(path, Preprocessing(jpeg_scale=scale)), rotate, size)
+    how = replace(record or Preprocessing(), jpeg_scale=scale)
+    return wells_of(open_upright(path, how), rotate, size)
 
 
-def wells_or_why(path: str, rotate: int = 0) -> Wells:
+def wells_or_why(path: str, rotate: int = 0, record: Preprocessing | None = None) -> Wells:
     """Find the wells of a file; one that cannot be decoded has none, and its reason."""
     try:
-        return wells_in(path, rotate)
+        return wells_in(path, rotate, record)
     except ImageError as error:
         return _none(str(error))
 

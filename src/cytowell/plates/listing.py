@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from cytowell.images import open_upright
+from cytowell.images import Preprocessing, open_upright
 from cytowell.images.overlay import COLOURS, Mark, draw
 from cytowell.plates.grid import FIELD, Wells
 
@@ -45,7 +45,7 @@ def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(found), columns=COLUMNS)
 
 
-def drawn(path: str, wells: Wells) -> Image.Image:
+def drawn(path: str, wells: Wells, record: Preprocessing | None = None) -> Image.Image:
     """Give the photograph with its wells drawn on.
 
     The first well is drawn strong in another colour on every plate: whoever sees A1 in the wrong
@@ -56,4 +56,4 @@ def drawn(path: str, wells: Wells) -> Image.Image:
              name in ("A1", FIELD))
         for box, name in zip(wells.boxes, wells.names, strict=True)
     ]  # fmt: skip
-    return draw(open_upright(path), marks, wells.reason)
+    return draw(open_upright(path, record), marks, wells.reason)

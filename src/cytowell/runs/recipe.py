@@ -43,8 +43,9 @@ class Recipe:
         The class that counts as positive where there are two.
     wrong
         Share of the calls made on the validation part that may be wrong; sets the threshold.
-    channels, window, margin, square, round, whole
-        How multi-channel and 16-bit images are read, and boxes cut out; `images.Preprocessing`.
+    channels, window, plane, margin, square, round, whole
+        How multi-channel and 16-bit images and stacks are read, and boxes cut out, as
+        `images.Preprocessing` has them.
     settings
         The learner's own.
     """
@@ -61,6 +62,7 @@ class Recipe:
     wrong: float = 0.01
     channels: tuple[int, ...] | None = None
     window: tuple[float, float] | None = None
+    plane: str = ""
     margin: float = 0.0
     square: bool = False
     round: bool = False
@@ -84,6 +86,7 @@ class Recipe:
         return Preprocessing(
             channels=self.channels,
             window=self.window,
+            plane=self.plane,
             margin=self.margin,
             square=self.square,
             round=self.round,

@@ -153,13 +153,17 @@ class Bundle:
         """What the bundle tells apart."""
         return self.facts.classes
 
-    def cutting(
-        self, margin: float | None = None, square: bool | None = None, round: bool | None = None
-    ) -> Bundle:
-        """Give the same bundle, which cuts boxes out otherwise than they were learnt."""
-        given: dict[str, Any] = {"margin": margin, "square": square, "round": round}
-        changed = {k: v for k, v in given.items() if v is not None}
-        record = replace(self.facts.preprocessing, **changed)
+    def reading(self, **changed: Any) -> Bundle:
+        """Give the same bundle, which reads photographs otherwise than those it learnt from.
+
+        Parameters
+        ----------
+        changed
+            `channels`, `window`, `plane`, `margin`, `square`, `round` of `images.Preprocessing`;
+            None leaves one as it was learnt.
+        """
+        given = {name: value for name, value in changed.items() if value is not None}
+        record = replace(self.facts.preprocessing, **given)
         other = copy.copy(self)
         other.facts = replace(self.facts, preprocessing=record)
         return other

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cytowell.errors import EmptyDataset, ImageError
 from cytowell.images import Preprocessing, cut_out, photograph_of
+from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.storage import explaining, replacing_folder, require_free
 from cytowell.types import OBJECT, Sample
 
@@ -63,7 +64,8 @@ def crop(
                 said[f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
                 continue
             try:
-                part = cut_out(photograph_of(sample.path, how), how, sample.box)
+                photograph = photograph_of(sample.path, how)
+                part = cut_out(photograph, how, sample.box)
             except ImageError as error:
                 said[str(error)] = None
                 continue
@@ -71,7 +73,7 @@ def crop(
             with explaining(target / name):
                 (beside / name).parent.mkdir(parents=True, exist_ok=True)
                 part.save(beside / name)
-            rows.append(_row(name, sample))
+            rows.append(_row(name, sample, pixel_size(photograph)))
             if ticked is not None:
                 ticked(len(rows))
         if not rows:
@@ -103,7 +105,7 @@ def _harmless(name: str) -> str:
     return plain.strip(" .")[:LONGEST] or "-"
 
 
-def _row(name: str, sample: Sample) -> dict[str, Any]:
+def _row(name: str, sample: Sample, size: float | None) -> dict[str, Any]:
     box = sample.box
     assert box is not None
     row: dict[str, Any] = {
@@ -113,5 +115,7 @@ def _row(name: str, sample: Sample) -> dict[str, Any]:
         "split": sample.split,
         "photo": sample.path,
     }
+    if size is not None:
+        row[PIXEL_SIZE] = size
     row |= {f"from_{k}": round(getattr(box, k), 2) for k in ("x", "y", "width", "height")}
     return row | {k: v for k, v in sample.extra.items() if k not in row}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from cytowell.errors import ImageError, RecipeError, UnknownName
-from cytowell.images import ahead, open_upright
+from cytowell.images import Preprocessing, ahead, open_upright
+from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import did_you_mean
 from cytowell.runtime.detector import Detector, load_detector
@@ -19,7 +20,9 @@ Finder = Callable[[str], list[Sample]]
 """Gives a sample with a box for every object of a photograph; one with `nothing` for none."""
 
 
-def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
+def finder(
+    find: str, rotate: int = 0, detector: str = "", record: Preprocessing | None = None
+) -> Finder | None:
     """Give what looks for objects; None where photographs are called whole.
 
     Parameters
@@ -30,6 +33,8 @@ def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
         Degrees by which plates are turned clockwise.
     detector
         A detector bundle, for `cells`.
+    record
+        Channels, window and plane of multi-channel and 16-bit photographs and of stacks.
 
     Raises
     ------
@@ -40,24 +45,27 @@ def finder(find: str, rotate: int = 0, detector: str = "") -> Finder | None:
     """
     if find == "none":
         return None
+    reading = None if record is None else replace(record, jpeg_scale=1)
     if find == "wells":
-        return lambda path: samples_of(path, wells_in(path, rotate))
+        return lambda path: samples_of(path, wells_in(path, rotate, reading))
     if find == "cells":
         if not detector:
             raise RecipeError(
                 "Cells are found by a detector.",
                 "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
             )
-        return _detecting(load_detector(detector))
+        return _detecting(load_detector(detector), reading)
     raise UnknownName(f"Nobody knows how to find {find!r}.", did_you_mean(find, [*FINDS]))
 
 
-def _detecting(detector: Detector) -> Finder:
+def _detecting(detector: Detector, reading: Preprocessing | None) -> Finder:
     names = detector.facts.classes
 
     def find(path: str) -> list[Sample]:
         # Photographs are looked at side by side: each has one thread.
-        found = detector.find(open_upright(path), threads=1)
+        image = open_upright(path, reading)
+        found = detector.find(image, threads=1)
+        told = {PIXEL_SIZE: size} if (size := pixel_size(image)) else {}
         if not len(found):
             return [Sample(path, group=path, nothing="the detector found nothing")]
         return [
@@ -65,7 +73,7 @@ def _detecting(detector: Detector) -> Finder:
                 path,
                 group=path,
                 box=box,
-                extra={"confidence": round(float(sure), 3), "found": names[int(label)]},
+                extra={"confidence": round(float(sure), 3), "found": names[int(label)]} | told,
             )
             for box, label, sure in zip(found.boxes, found.labels, found.scores, strict=True)
         ]

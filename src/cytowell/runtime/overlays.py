@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 from cytowell.errors import ImageError
-from cytowell.images import open_upright
+from cytowell.images import Preprocessing, open_upright
 from cytowell.images.overlay import COLOURS, Album, Mark, draw
 from cytowell.types import Predictions
 
@@ -21,9 +22,12 @@ class Overlays:
     ----------
     folder
         Where the pictures go.
+    record
+        Channels, window and plane that the photographs are read with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, record: Preprocessing | None = None) -> None:
+        self._reading = None if record is None else replace(record, jpeg_scale=1)
         self._album = Album(folder, "calls")
         self._waiting: list[Predictions] = []
 
@@ -44,7 +48,7 @@ class Overlays:
         calls, self._waiting = Predictions.join(self._waiting), []
         path = calls.samples[0].path
         try:
-            photograph = open_upright(path)
+            photograph = open_upright(path, self._reading)
         except ImageError:
             return  # its rows say so
         marks = [mark for i in range(len(calls)) if (mark := _mark(calls, i)) is not None]

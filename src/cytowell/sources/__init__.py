@@ -73,7 +73,7 @@ def read(
         require_inside(dataset.paths, unpacked, place=str(path))
     if not dataset.samples:
         raise EmptyDataset(
-            f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+            f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."
         )
     check_labels(dataset.classes, str(path))
     dataset = with_roboflow_groups(dataset)

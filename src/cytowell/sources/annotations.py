@@ -119,7 +119,7 @@ def require_images(found: Sequence[object], where: Path) -> None:
     """
     if not found:
         raise EmptyDataset(
-            f"{where} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+            f"{where} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."
         )
 
 

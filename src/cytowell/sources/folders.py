@@ -43,7 +43,7 @@ def read(path: Path) -> Dataset:
         )
     if not found:
         raise EmptyDataset(
-            f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+            f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."
         )
     parts = [file.relative_to(path).parts[:-1] for file in found]
     tops = {p[0].lower() for p in parts if p}

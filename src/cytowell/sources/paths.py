@@ -70,6 +70,6 @@ def _in_folder(place: Path) -> list[Sample]:
         raise EmptyDataset(f"{place} may not be looked into.", "Ask for the right to read it.")
     if not found and not closed:
         raise EmptyDataset(
-            f"{place} holds no images.", "JPEG, PNG, TIFF, BMP, WebP and HEIC are read."
+            f"{place} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."
         )
     return found + [Sample(str(folder)) for folder in closed]

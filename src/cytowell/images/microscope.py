@@ -1,0 +1,178 @@
+"""CZI of ZEISS and ND2 of Nikon: one plane with its channels, and how large its pixels are.
+
+Readers are extras; only the blocks of the chosen plane are read, so that a stack of gigabytes
+costs what its plane costs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from defusedxml import ElementTree
+
+from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
+from cytowell.images.arrays import to_rgb_array
+from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
+from cytowell.images.planes import choose
+from cytowell.images.record import Preprocessing
+from cytowell.types import Pixels
+
+CZI = b"ZISRAWFILE"
+ND2 = b"\xda\xce\xbe\n"
+
+_COMPRESSED = {1: "JPEG", 2: "LZW", 4: "JPEG-XR", 5: "Zstandard", 6: "Zstandard"}
+"""Of CZI, by the number in a block's entry (ZISRAW file format, DirectoryEntryDV)."""
+
+
+def is_microscope_file(head: bytes) -> bool:
+    """Tell by the first bytes whether a file is CZI or ND2."""
+    return head.startswith((CZI, ND2))
+
+
+def read_microscope_file(
+    stream: BinaryIO, record: Preprocessing, shown: str
+) -> tuple[Pixels, float | None]:
+    """Read a plane as RGB, and the side of a pixel in micrometres where the file tells it.
+
+    Raises
+    ------
+    MissingDecoder
+        Without the microscopy extra.
+    ImageError
+        If the file is damaged, compressed in a way that is not read, or the plane is not chosen.
+    """
+    czi = stream.read(len(CZI)) == CZI
+    stream.seek(0)
+    try:
+        array, size = (_czi if czi else _nd2)(stream, record, shown)
+        if not array.any():
+            # What the readers give for blocks that are not there; no camera does.
+            raise ImageError(
+                f"{shown} holds nothing but zeros there.", "Copy it again from the microscope."
+            )
+        return to_rgb_array(array, record, shown), size
+    except ImportError as error:
+        raise MissingDecoder(
+            f"{shown} is {'CZI' if czi else 'ND2'}, which a plain install does not read.",
+            'Run: pip install "cytowell[microscopy]", or save it as OME-TIFF.',
+        ) from error
+    except CytowellError:
+        raise
+    except Exception as error:  # the readers raise whatever broken bytes lead to
+        raise ImageError(
+            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the microscope."
+        ) from error
+
+
+_Read = tuple[npt.NDArray[Any], float | None]
+"""A plane (H, W, channels), and the side of a pixel in micrometres."""
+
+
+def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
+    import czifile  # noqa: PLC0415  (an extra: absent from a plain install)
+
+    # Not `multifile`: a header may name any other file of this machine.
+    with czifile.CziFile(stream, multifile=False) as file:
+        blocks = list(file.filtered_subblock_directory)
+        places = [_place(block) for block in blocks]
+        stacked: dict[str, set[int]] = defaultdict(set)
+        for place in places:
+            for axis, (start, _) in place.items():
+                if axis not in "YXC":
+                    stacked["P" if axis == "S" else axis].add(start)
+        first = {axis: min(starts) for axis, starts in stacked.items()}
+        sizes = {axis: max(starts) - first[axis] + 1 for axis, starts in stacked.items()}
+        wanted = choose(sizes, record.plane, shown)
+        chosen = [
+            (block, place)
+            for block, place in zip(blocks, places, strict=True)
+            if all(
+                place.get("S" if axis == "P" else axis, (0, 1))[0] == first[axis] + index
+                for axis, index in wanted.items()
+            )
+        ]
+        if not chosen:
+            raise ImageError(f"{shown} holds nothing at {record.plane}.", "Choose another --plane.")
+        return _mosaic(chosen, file.dtype, shown), _czi_size(file)
+
+
+def _place(block: Any) -> dict[str, tuple[int, int]]:
+    """Give start and length of a block along each of its axes but the mosaic's."""
+    return {d.dimension: (d.start, d.size) for d in block.dimension_entries if d.dimension != "M"}
+
+
+def _mosaic(chosen: list[tuple[Any, dict[str, tuple[int, int]]]], dtype: Any, shown: str) -> Any:
+    """Lay tiles side by side, channel after channel: (H, W, channels or samples)."""
+    low = {a: min(place[a][0] for _, place in chosen) for a in "YX"}
+    high = {a: max(sum(place[a]) for _, place in chosen) for a in "YX"}
+    tall, wide = high["Y"] - low["Y"], high["X"] - low["X"]
+    cap((wide, tall), shown)
+    channels = sorted({place.get("C", (0, 1))[0] for _, place in chosen})
+    samples = max(int(block.shape[-1]) for block, _ in chosen)
+    if tall * wide * samples * len(channels) > 8 * MAX_PIXELS:
+        raise ImageTooLarge(f"{shown} has {len(channels)} channels of {wide} x {tall}.", SMALLER)
+    canvas = np.zeros((len(channels), tall, wide, samples), dtype=dtype)
+    for block, place in chosen:
+        try:
+            tile = block.data_segment().data()
+        except (KeyError, TypeError, ValueError) as error:
+            if block.compression in _COMPRESSED:
+                raise ImageError(
+                    f"{shown} is compressed as {_COMPRESSED[block.compression]}.",
+                    "Save it uncompressed, or as OME-TIFF; pip install imagecodecs may read it.",
+                ) from error
+            raise
+        y, x = place["Y"][0] - low["Y"], place["X"][0] - low["X"]
+        part = tile.reshape(place["Y"][1], place["X"][1], -1)
+        at = channels.index(place.get("C", (0, 1))[0])
+        canvas[at, y : y + part.shape[0], x : x + part.shape[1], : part.shape[2]] = part
+    return np.moveaxis(canvas, 0, 2).reshape(tall, wide, -1)
+
+
+def _czi_size(file: Any) -> float | None:
+    try:
+        root = ElementTree.fromstring(file.metadata())
+        for distance in root.iter("Distance"):
+            if distance.get("Id") == "X":
+                return float(distance.findtext("Value", "")) * 1e6 or None
+    except Exception:  # whatever broken metadata lead to: the pixels are fine
+        return None
+    return None
+
+
+def _nd2(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
+    import nd2  # noqa: PLC0415  (an extra: absent from a plain install)
+
+    with nd2.ND2File(stream) as file:
+        sizes = dict(file.sizes)
+        cap((sizes.pop("X"), sizes.pop("Y")), shown)
+        channels = sizes.pop("C", 1)
+        if channels > 64:
+            raise ImageTooLarge(f"{shown} has {channels} channels.", SMALLER)
+        samples = sizes.pop("S", 1)
+        wanted = choose(sizes, record.plane, shown)
+        frames: tuple[dict[str, int], ...] = file.loop_indices or ({},)
+        at = next(
+            i
+            for i, frame in enumerate(frames)
+            if all(frame.get(axis, 0) == index for axis, index in wanted.items())
+        )
+        # A copy: what is read is a view of a file that is closed below.
+        frame = np.array(file.read_frame(at))
+        if frame.ndim == 3 and samples == 1:
+            frame = np.moveaxis(frame, 0, -1)
+        return frame, _nd2_size(file)
+
+
+def _nd2_size(file: Any) -> float | None:
+    # Not `metadata`: nd2 0.12 cannot read it where a channel has no fluorescent probe.
+    name = "ImageMetadataSeqLV|0"
+    try:
+        told = file.unstructured_metadata(strip_prefix=False, include={name})[name]
+        told = told.get("SLxPictureMetadata", told)
+        return float(told["dCalibration"]) or None if told["bCalibrated"] else None
+    except Exception:  # whatever broken metadata lead to: the pixels are fine
+        return None
