@@ -266,6 +266,15 @@ def test_cells_are_found_cut_out_called_and_judged(
     row = pd.read_csv(out).iloc[0]
     assert (row["object"], row["found"], row["score"]) == (1, "white", 0.9)
     assert (row["x"], row["width"]) == pytest.approx((24, 32), abs=0.01)
+    for only, found in (("red, white", "white"), ("red", "")):
+        few = tmp_path / f"only-{found}.csv"
+        said = cli(
+            "predict", str(photographs), "--find", "cells", "--detector",
+            str(tmp_path / "detector"), "--only", only, "--bundle", str(bundle), "--out", str(few),
+        )  # fmt: skip
+        assert said.status == 0
+    assert pd.read_csv(tmp_path / "only-white.csv")["found"].tolist() == ["white"]
+    assert pd.read_csv(tmp_path / "only-.csv")["reason"].tolist() == ["no red was found"]
     (photographs / "boxes.csv").write_text("path,label,x,y,width,height\na.png,white,24,16,32,16\n")
     judged = cli(
         "detect", "evaluate", str(tmp_path / "detector"), str(photographs / "boxes.csv"), "--json"

@@ -160,6 +160,8 @@ def test_only_what_is_known_can_be_found() -> None:
         finder("cells")
     with pytest.raises(UnknownName, match="wells"):
         finder("welsl")
+    with pytest.raises(RecipeError, match="--find cells"):
+        finder("wells", only=["white"])
 
 
 def test_boxes_are_cut_as_the_record_says() -> None:

@@ -14,12 +14,14 @@ from cytowell.cli.options import (
     DetectorOption,
     FindOption,
     MarginOption,
+    OnlyOption,
     PlaneOption,
     QuietOption,
     RotateOption,
     RoundOption,
     SquareOption,
     WindowOption,
+    names,
     reading,
 )
 from cytowell.cli.voice import speaking
@@ -40,6 +42,7 @@ def command(
     out: Annotated[str, typer.Option(help="New folder to write to.")] = "cut-outs",
     find: FindOption = "none",
     detector: DetectorOption = "",
+    only: OnlyOption = "",
     rotate: RotateOption = 0,
     margin: MarginOption = None,
     square: SquareOption = False,
@@ -53,7 +56,9 @@ def command(
     record = registry.part("cytowell.images:Preprocessing")(
         **reading(channels, window, plane), margin=margin or 0.0, square=square, round=round_
     )
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, record)
+    looks = registry.part("cytowell.runtime.finding:finder")(
+        find, rotate, detector, record, names(only)
+    )
     samples: Any
     with speaking(quiet) as speaker:
         if looks is None:

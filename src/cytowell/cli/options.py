@@ -88,6 +88,19 @@ DetectorOption = Annotated[
     str, typer.Option(help="Detector bundle, for --find cells.", show_default=False)
 ]
 
+OnlyOption = Annotated[
+    str,
+    typer.Option(
+        help="Classes of the detector that are called, such as WBC,Platelets; all without.",
+        show_default=False,
+    ),
+]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
 
 def reading(channels: str, window: str, plane: str) -> dict[str, Any]:
     """Give what was said of how photographs are to be read, and no more.

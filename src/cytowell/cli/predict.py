@@ -16,6 +16,7 @@ from cytowell.cli.options import (
     DetectorOption,
     FindOption,
     MarginOption,
+    OnlyOption,
     OverlayOption,
     PathsArgument,
     PlaneOption,
@@ -24,6 +25,7 @@ from cytowell.cli.options import (
     RoundOption,
     SquareOption,
     WindowOption,
+    names,
     reading,
 )
 from cytowell.cli.voice import speaking
@@ -46,6 +48,7 @@ def command(
     ] = "",
     find: FindOption = "none",
     detector: DetectorOption = "",
+    only: OnlyOption = "",
     rotate: RotateOption = 0,
     margin: MarginOption = None,
     square: SquareOption = False,
@@ -70,7 +73,9 @@ def command(
     )
     record = loaded.facts.preprocessing
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
-    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, record)
+    looks = registry.part("cytowell.runtime.finding:finder")(
+        find, rotate, detector, record, names(only)
+    )
     if looks is not None:
         samples = registry.part("cytowell.runtime.finding:objects")(samples, looks)
         known, total = known | {"group", "box"}, None

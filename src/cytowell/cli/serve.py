@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cytowell import registry
-from cytowell.cli.options import QuietOption
+from cytowell.cli.options import OnlyOption, QuietOption, names
 from cytowell.cli.voice import speaking
 from cytowell.errors import RecipeError
 
@@ -66,6 +66,7 @@ def command(
     detector: Annotated[
         str, typer.Option(help="Detector bundle, to find cells.", show_default=False)
     ] = "",
+    only: OnlyOption = "",
     no_pages: Annotated[bool, typer.Option("--no-pages", help="The service alone.")] = False,
     waiting: Annotated[
         int, typer.Option(help="Images that wait before more are refused.", min=1)
@@ -94,6 +95,7 @@ def command(
         database,
         Path(inbox) if inbox else None,
         detector,
+        names(only),
         not no_pages,
     )
     app = registry.part("cytowell.serving.app:application")(named, allowed, kept)

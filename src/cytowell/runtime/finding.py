@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,11 @@ Finder = Callable[[str], list[Sample]]
 
 
 def finder(
-    find: str, rotate: int = 0, detector: str = "", record: Preprocessing | None = None
+    find: str,
+    rotate: int = 0,
+    detector: str = "",
+    record: Preprocessing | None = None,
+    only: Collection[str] = (),
 ) -> Finder | None:
     """Give what looks for objects; None where photographs are called whole.
 
@@ -35,14 +39,19 @@ def finder(
         A detector bundle, for `cells`.
     record
         Channels, window and plane of multi-channel and 16-bit photographs and of stacks.
+    only
+        Classes of the detector whose objects are given, all of them without: a smear has a white
+        cell or two among hundreds of red ones.
 
     Raises
     ------
     UnknownName
-        If there is no such thing to find.
+        If there is no such thing to find, or the detector has no such class.
     RecipeError
-        If cells are to be found without a detector.
+        If cells are to be found without a detector, or classes of one are named for other things.
     """
+    if only and find != "cells":
+        raise RecipeError("Classes of a detector are of found cells.", "Use --find cells too.")
     if find == "none":
         return None
     reading = None if record is None else replace(record, jpeg_scale=1)
@@ -54,12 +63,14 @@ def finder(
                 "Cells are found by a detector.",
                 "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
             )
-        return _detecting(load_detector(detector), reading)
+        return _detecting(load_detector(detector), reading, frozenset(only))
     raise UnknownName(f"Nobody knows how to find {find!r}.", did_you_mean(find, [*FINDS]))
 
 
-def _detecting(detector: Detector, reading: Preprocessing | None) -> Finder:
+def _detecting(detector: Detector, reading: Preprocessing | None, only: frozenset[str]) -> Finder:
     names = detector.facts.classes
+    for name in only - set(names):
+        raise UnknownName(f"The detector finds no {name!r}.", did_you_mean(name, [*names]))
 
     def find(path: str) -> list[Sample]:
         # Photographs are looked at side by side: each has one thread.
@@ -76,7 +87,8 @@ def _detecting(detector: Detector, reading: Preprocessing | None) -> Finder:
                 extra={"confidence": round(float(sure), 3), "found": names[int(label)]} | told,
             )
             for box, label, sure in zip(found.boxes, found.labels, found.scores, strict=True)
-        ]
+            if not only or names[int(label)] in only
+        ] or [Sample(path, group=path, nothing=f"no {' or '.join(sorted(only))} was found")]
 
     return find
 

@@ -56,6 +56,8 @@ class Places:
         Folder whose photographs are called as they come.
     detector
         Detector bundle, for cells; none are looked for without it.
+    only
+        Classes of the detector that are called; all of them without.
     pages
         Whether there are pages beside the service.
     """
@@ -64,6 +66,7 @@ class Places:
     database: str = ""
     inbox: Path | None = None
     detector: str = ""
+    only: tuple[str, ...] = ()
     pages: bool = True
 
 
@@ -102,8 +105,8 @@ def application(
         jobs = Jobs(desk, store, folder / "uploads")
         ends.callback(jobs.close)
     finders = {"wells": finder("wells")}
-    if places.detector:
-        finders["cells"] = finder("cells", 0, places.detector)
+    if places.detector or places.only:
+        finders["cells"] = finder("cells", 0, places.detector, only=places.only)
     looks = {name: look for name, look in finders.items() if look is not None}
     house = House(desk, Sittings(store, folder / "sittings"), folder, looks)
     inbox = None
