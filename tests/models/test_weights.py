@@ -79,6 +79,14 @@ def test_a_file_fills_the_network(tmp_path: Path, suffix: str, prefix: str) -> N
     assert said.startswith(f"file weights{suffix}, sha256 ")
 
 
+def test_convolutions_alone_fill_vgg(tmp_path: Path) -> None:
+    whole = timm.create_model("vgg16", num_classes=0).state_dict()
+    kept = {name: value for name, value in whole.items() if name.startswith("features")}
+    save_file(kept, tmp_path / "vgg.safetensors")
+    built = build("vgg-16", str(tmp_path / "vgg.safetensors"))
+    assert torch.equal(built.body.state_dict()["features.0.weight"], kept["features.0.weight"])
+
+
 def test_half_precision_becomes_float(tmp_path: Path) -> None:
     state = {k: v.half() if v.is_floating_point() else v for k, v in tiny(1).state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")

@@ -257,6 +257,13 @@ def test_candidates_are_read_from_words() -> None:
     assert found[6].recipe.settings.objective == "contrastive"
     with pytest.raises(UnknownName, match="sgd"):
         candidates(["cnn"], Fit(), ["sdg"])
+    own = candidates(
+        ["cnn@nothing", "contrastive:cnn@a.pt", "cnn", "hf-hub:a/b@c"], Fit(weights="x")
+    )
+    assert [c.recipe.settings.weights for c in own] == ["nothing", "a.pt", "x", "x"]
+    assert [c.recipe.settings.backbone for c in own] == ["cnn", "cnn", "cnn", "hf-hub:a/b@c"]
+    with pytest.raises(RecipeError, match="starts from no weights"):
+        candidates(["random-forest@nothing"], Fit())
     with pytest.raises(RecipeError):
         candidates([" "], Fit())
 

@@ -34,21 +34,26 @@ def from_timm(name: str, weights: str = "", stages: Stages | None = None) -> Bac
     """Build a network of timm's or of the hub's."""
     if weights or not name.startswith("hf-hub:"):
         body, record = timm_body(name)
+        _cut(body)
     if weights == NOTHING:
         source = NOTHING
     elif weights:
         source = load_into(body, weights)
     else:
         body = from_hub(name)
+        _cut(body)
         # PyTorch types every attribute of a module as a tensor or a module; timm's is a dict.
         record = dict(body.pretrained_cfg)  # type: ignore[arg-type]
         source = f"hub, {record.get('hf_hub_id') or name}"
-    if hasattr(body, "pre_logits"):
-        # VGG's two fully connected layers: 120 million numbers behind the last map, unused here.
-        body.pre_logits = nn.Identity()
     mean = tuple(255.0 * m for m in record.get("mean", (0.485, 0.456, 0.406)))
     std = tuple(255.0 * s for s in record.get("std", (0.229, 0.224, 0.225)))
     licence = "none needed" if weights == NOTHING else str(record.get("license") or "not stated")
     provenance = Provenance(name, source, licence)
     side = int(record.get("input_size", (3, 224, 224))[-1])
     return Backbone(body, mean, std, provenance, stages, side)
+
+
+def _cut(body: nn.Module) -> None:
+    """Drop VGG's two fully connected layers: 120 million numbers behind the last map, unused."""
+    if hasattr(body, "pre_logits"):
+        body.pre_logits = nn.Identity()

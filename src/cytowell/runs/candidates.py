@@ -6,6 +6,7 @@
 ``finetune``                 the default network, fine-tuned
 ``resnet-50``, any network   that network, fine-tuned; ``a+b`` is two of them side by side
 ``contrastive:NETWORK``      supervised contrasts first, then a linear head
+``network@FILE``             any of these networks from weights of its own; ``@nothing`` from none
 """
 
 from __future__ import annotations
@@ -113,11 +114,16 @@ def fitted(settings: Any, fit: Fit, images: int) -> Any:
 
 
 def _candidate(word: str, fit: Fit) -> Candidate:
-    name, _, detail = word.partition(":")
+    hub = word.startswith("hf-hub:")
+    said, _, weights = (word, "", "") if hub else word.partition("@")
+    name, _, detail = said.partition(":")
     learners = registry.names("learners")
     common: dict[str, Any] = {"seed": fit.seed, "by_image": fit.by_image}
-    if word.startswith("hf-hub:"):
+    if hub:
         name, detail = "finetune", word
+    trains = name in NETWORKS or (name not in KNOBS and name not in learners)
+    if weights and not trains:
+        raise RecipeError(f"{word}: {name} starts from no weights.", "Leave out what follows @.")
     if name in KNOBS:
         seen = detail or "descriptors"
         if seen not in INPUTS:
@@ -132,11 +138,12 @@ def _candidate(word: str, fit: Fit) -> Candidate:
         made, _ = recipes.make(name, fit.preset, **common)
         return Candidate(word, made, "its own")
     learner = name if name in NETWORKS else "finetune"
-    network = detail if name in NETWORKS else word
+    network = detail if name in NETWORKS else said
     if network:
         _require_network(network, [*learners])
     made, _ = recipes.make(learner, fit.preset, backbone=network or None, **common)
-    settings = replace(made.settings, weights=fit.weights or made.settings.weights)
+    weights = weights or fit.weights or made.settings.weights
+    settings = replace(made.settings, weights=weights)
     if fit.balance is not None:
         settings = replace(
             settings,
