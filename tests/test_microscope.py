@@ -51,32 +51,57 @@ def imagej(path: Path, stack: Stack) -> Path:
     return named
 
 
-def czi(path: Path, stack: Stack, compression: int = 0, metres: str = "2.5e-07") -> Path:
-    """Write TZCYX, or TZYXS of 8 bits, as ZEN does: a block a plane, blue before red."""
+def czi(
+    path: Path, stack: Stack, compression: int = 0, metres: str = "2.5e-07", tiles: int = 1
+) -> Path:
+    """Write TZCYX, or TZYXS of 8 bits, as ZEN does: blocks of planes, blue before red.
+
+    Several tiles lie side by side, and a smaller copy of each plane comes after them.
+    """
     named = path.with_suffix(".czi")
     colour = stack.dtype == np.uint8
-    header = 32 + 512
-    out = bytearray(header)
+    planes = stack[:, :, None] if colour else stack[..., None]
+    out = bytearray(32 + 512)
     entries = b""
-    samples = stack.shape[-1] if colour else 1
-    planes = stack if colour else stack[..., None]
-    if colour:
-        planes = planes[:, :, None]
     for t, z, c in itertools.product(*map(range, planes.shape[:3])):
-        tall, wide = planes.shape[3:5]
-        places = {"X": (5, wide), "Y": (7, tall), "C": (c, 1), "Z": (z, 1), "T": (t, 1)}
-        kind = 3 if colour else 1
-        entry = struct.pack("<2siqiiBB4si", b"DV", kind, len(out), 0, compression, 0, 0, b"", 5)
-        for axis, (start, size) in places.items():
-            entry += struct.pack("<4siifi", axis.encode(), start, size, 0.0, size)
-        pixels = planes[t, z, c]
-        pixels = pixels[..., ::-1] if samples == 3 else pixels
-        data = struct.pack("<iiq", 0, 0, pixels.nbytes) + entry
-        data += bytes(256 - len(data)) + pixels.tobytes()
-        out += segment(b"ZISRAWSUBBLOCK", data)
-        entries += entry
+        plane = planes[t, z, c]
+        tall, wide = plane.shape[:2]
+        step = wide // tiles
+        parts = [(m, m * step, plane[:, m * step : (m + 1) * step], 0) for m in range(tiles)]
+        parts += [(-1, 0, plane[::2, ::2] // 2, 2)] if tiles > 1 else []
+        for m, x, pixels, pyramid in parts:
+            size = (wide if pyramid else step, tall)
+            places = {
+                "X": (5 + x, size[0]),
+                "Y": (7, size[1]),
+                "C": (c, 1),
+                "Z": (z, 1),
+                "T": (t, 1),
+            }
+            places |= {"M": (m, 1)} if tiles > 1 and not pyramid else {}
+            stored = {"X": pixels.shape[1], "Y": pixels.shape[0]}
+            head = (
+                b"DV",
+                3 if colour else 1,
+                len(out),
+                0,
+                compression,
+                pyramid,
+                0,
+                b"",
+                len(places),
+            )
+            entry = struct.pack("<2siqiiBB4si", *head)
+            for axis, (start, length) in places.items():
+                kept = stored.get(axis, length)
+                entry += struct.pack("<4siifi", axis.encode(), start, length, 0.0, kept)
+            data = struct.pack("<iiq", 0, 0, pixels.nbytes) + entry
+            turned = pixels[..., ::-1] if colour else pixels
+            data += bytes(256 - len(data)) + np.ascontiguousarray(turned).tobytes()
+            out += segment(b"ZISRAWSUBBLOCK", data)
+            entries += entry
     directory = len(out)
-    count = int(np.prod(planes.shape[:3]))
+    count = int(np.prod(planes.shape[:3])) * (tiles + (tiles > 1))
     out += segment(b"ZISRAWDIRECTORY", struct.pack("<i124x", count) + entries)
     told = len(out)
     xml = (
@@ -86,7 +111,7 @@ def czi(path: Path, stack: Stack, compression: int = 0, metres: str = "2.5e-07")
     out += segment(b"ZISRAWMETADATA", struct.pack("<ii248x", len(xml), 0) + xml)
     guid = bytes(16)
     begin = struct.pack("<iiii16s16siqqiq", 1, 0, 0, 0, guid, guid, 0, directory, told, 0, 0)
-    out[:header] = segment(b"ZISRAWFILE", begin + bytes(512 - len(begin)))
+    out[:544] = segment(b"ZISRAWFILE", begin + bytes(512 - len(begin)))
     named.write_bytes(bytes(out))
     return named
 
@@ -250,6 +275,13 @@ def test_without_the_extra_the_remedy_is_said(
 def test_a_colour_czi_is_upright_rgb(tmp_path: Path) -> None:
     pixels = np.random.default_rng(2).integers(0, 255, (1, 1, 8, 9, 3), dtype=np.uint8)
     assert (np.asarray(open_upright(czi(tmp_path / "colour", pixels))) == pixels[0, 0]).all()
+
+
+def test_tiles_are_laid_side_by_side_and_smaller_copies_left_out(tmp_path: Path) -> None:
+    path = czi(tmp_path / "slide", STACK, tiles=3)
+    for z in range(3):
+        found = seen(path, plane=f"Z={z},T=1", channels=(1,))
+        assert (found[..., 0] == shown(STACK[1, z, 1])).all()
 
 
 def test_a_czi_without_scale_has_no_size(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
 
     # Not `multifile`: a header may name any other file of this machine.
     with czifile.CziFile(stream, multifile=False) as file:
-        blocks = list(file.filtered_subblock_directory)
+        # Smaller copies of the same pixels, for slide viewers, are left out.
+        blocks = [b for b in file.filtered_subblock_directory if not b.pyramid_type]
         places = [_place(block) for block in blocks]
         stacked: dict[str, set[int]] = defaultdict(set)
         for place in places:
