@@ -89,7 +89,7 @@ def generated(folder: Path, count: int) -> Dataset:
     kept = [s for s in read.samples if "plate-384" not in s.path]
     plates = sorted({str(s.group) for s in kept})
     order = np.random.default_rng(7).permutation(len(plates))
-    part = {plates[i]: ("test", "val", *["train"] * 3)[k % 5] for k, i in enumerate(order)}
+    part = {plates[i]: ("test", "validation", *["train"] * 3)[k % 5] for k, i in enumerate(order)}
     samples = [dataclasses.replace(s, label="well", split=part[str(s.group)]) for s in kept]
     return Dataset(tuple(samples), ("well",), origin="generated plates", synthetic=True)
 
@@ -112,7 +112,7 @@ def left_out(root: Path, plates: Dataset, group: tuple[int, ...]) -> Dataset:
                 )
             )
     train = sorted({s.path for s in plates.samples if s.split == "train"})[::12]
-    judge = sorted({s.path for s in plates.samples if s.split == "val"})[::4]
+    judge = sorted({s.path for s in plates.samples if s.split == "validation"})[::4]
     samples += [s for s in plates.samples if s.path in {*train, *judge}]
     return Dataset(tuple(samples), ("well",), origin="real and generated plates", synthetic=True)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cytowell.checks.leakage import side_of
 from cytowell.errors import SplitError, TooFewImages
 from cytowell.storage import write_with
 from cytowell.types import Dataset, Findings, IntArray, Split
@@ -53,7 +54,7 @@ def split(
         usable &= ~findings.excluded
     require_classes(dataset, usable)
     units = units_of(dataset, findings, by_image)
-    given = np.where(usable, [s.split or "" for s in dataset.samples], "")
+    given = np.where(usable, given_parts(dataset), "")
     if not (given != "").any():
         _require_units(dataset, usable, units)
     parts = np.full(len(dataset), "excluded", dtype="<U10")
@@ -83,6 +84,22 @@ def split(
             "Add images of other groups of this class, or make the test part smaller.",
         )
     return Split(parts, dataset.paths, how=how, seed=seed)
+
+
+def given_parts(dataset: Dataset) -> npt.NDArray[np.str_]:
+    """Give the part that the data brings for each sample, empty for none; shape (N,).
+
+    Raises
+    ------
+    SplitError
+        If a part has a name that nobody knows: its samples would be lost.
+    """
+    parts = [side_of(s.split) for s in dataset.samples]
+    for part in set(parts) - {"", "train", "validation", "test", "excluded"}:
+        raise SplitError(
+            f"The data has a part {part!r}.", "Name parts train, validation (or val) and test."
+        )
+    return np.array(parts, dtype="<U10")
 
 
 def require_classes(dataset: Dataset, usable: npt.NDArray[np.bool_]) -> None:

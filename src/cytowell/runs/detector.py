@@ -265,7 +265,8 @@ def divide_photographs(
     usable = ~findings.excluded
     units = splits.units_of(dataset, findings)
     labels = np.where(dataset.labels < 0, len(dataset.classes), dataset.labels)
-    given = np.array(["" if new_split else s.split or "" for s in dataset.samples])
+    given = splits.given_parts(dataset)
+    given = np.full_like(given, "") if new_split else given
     parts = np.where(usable, np.where(given == "", "train", given), "excluded").astype("<U10")
     brought = bool((given[usable] != "").any())
     leaks, how = "", "as the data gives it"
