@@ -82,6 +82,19 @@ def test_threshold_where_the_surest_call_is_wrong() -> None:
     assert fit_threshold(_two([1.0, 0.9]), np.array([1, 0])) == 1.0
 
 
+def test_one_sure_error_of_eight_does_not_stop_all_deciding() -> None:
+    sure = _two([0.995, 0.99, 0.99, 0.98, 0.97, 0.9, 0.6, 0.5])
+    labels = np.zeros(8, dtype=np.int64)
+    labels[0] = 1
+    assert fit_threshold(sure, labels) == pytest.approx(0.95)
+    labels[:3] = 1  # three are more than these probabilities promise
+    assert fit_threshold(sure, labels) > 0.995
+    many = _two([0.995] * 20 + [0.99] * 100)
+    wrong = np.zeros(120, dtype=np.int64)
+    wrong[:3] = 1
+    assert fit_threshold(many, wrong) > 0.99, "of a hundred images on the rule alone decides"
+
+
 def test_threshold_decides_equal_confidences_together() -> None:
     found = fit_threshold(_two([0.9, 0.9, 0.95]), np.array([0, 1, 0]))
     assert found == pytest.approx(0.95)

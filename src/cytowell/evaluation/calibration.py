@@ -110,6 +110,10 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     rule (the surest call is wrong), it is just above the surest error, at most 1. Without any
     labelled row it is 1: nothing speaks for deciding.
 
+    So few images prove no share of `wrong`, whichever way they fall out: of eight, one sure error
+    would leave next to nothing decided. While errors are no more than the probabilities promise
+    (their sum, and two standard deviations), the threshold is then at most 1 - 5 `wrong`.
+
     Parameters
     ----------
     probabilities
@@ -129,8 +133,13 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     last = np.append(top[1:] < top[:-1], True)
     kept = np.flatnonzero(last & (share <= wrong))
     if len(kept):
-        return float(top[kept[-1]])
-    return float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
+        found = float(top[kept[-1]])
+    else:
+        found = float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
+    promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
+    if len(top) * wrong < 1 and missed.sum() <= promised:
+        found = min(found, 1 - 5 * wrong)
+    return found
 
 
 def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
