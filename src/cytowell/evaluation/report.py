@@ -18,7 +18,7 @@ from cytowell.errors import CytowellError
 from cytowell.evaluation import figures
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.evaluation.verdict import CAUTION, number_range, percent, percent_range, verdict
-from cytowell.images import open_upright
+from cytowell.images import Preprocessing, open_upright
 from cytowell.storage import write_text
 from cytowell.types import Findings, IntArray, Predictions, Sample
 
@@ -98,6 +98,8 @@ class Story:
         With a time zone; now, in the machine's zone, where it is not given.
     calls_file
         Name of the file that holds every call.
+    reading
+        Channels, window and plane that pictures are shown with; `images.Preprocessing.to_json`.
     """
 
     title: str
@@ -122,6 +124,7 @@ class Story:
     signed: Mapping[str, str] = field(default_factory=dict)
     when: datetime | None = None
     calls_file: str = "predictions.csv"
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path | str, story: Story) -> None:
@@ -143,13 +146,15 @@ def write_report(path: Path | str, story: Story) -> None:
     write_text(path, page)
 
 
-def thumbnail(sample: Sample, side: int = 96) -> str:
+def thumbnail(sample: Sample, side: int = 96, record: Preprocessing | None = None) -> str:
     """Give a small JPEG of a sample as a data URI, from pixels alone: no EXIF, place or comment.
 
     Parameters
     ----------
     side
         Longest side in pixels; a sample with a box gives its cut-out.
+    record
+        Channels, window and plane that it is read with.
 
     Returns
     -------
@@ -157,7 +162,7 @@ def thumbnail(sample: Sample, side: int = 96) -> str:
         "" where the image cannot be read.
     """
     try:
-        image = open_upright(sample.path)
+        image = open_upright(sample.path, record)
     except CytowellError:
         return ""
     if sample.box is not None:
@@ -192,8 +197,8 @@ def _context(story: Story) -> dict[str, Any]:
         "confusion_plot": figures.confusion_matrix(**metrics["confusion"]),
         "reliability_plot": figures.reliability_plot(metrics["reliability"]),
         "scaling": _scaling(story),
-        "worst": _pictures(predictions, names, _worst(predictions)),
-        "unsure": _pictures(predictions, names, _unsure(predictions)),
+        "worst": _pictures(predictions, names, _worst(predictions), story.reading),
+        "unsure": _pictures(predictions, names, _unsure(predictions), story.reading),
         "rows": _rows(predictions, names),
         "folder": folder,
         "most_rows": MOST_ROWS,
@@ -293,12 +298,13 @@ def _unsure(predictions: Predictions) -> IntArray:
 
 
 def _pictures(
-    predictions: Predictions, names: Sequence[str], where: IntArray
+    predictions: Predictions, names: Sequence[str], where: IntArray, reading: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
+    record = Preprocessing().read_as(Preprocessing.from_json(dict(reading)))
     top, labels = _top(predictions), predictions.labels
     return [
         {
-            "picture": thumbnail(predictions.samples[i]),
+            "picture": thumbnail(predictions.samples[i], record=record),
             "name": names[i],
             "truth": predictions.samples[i].label or "",
             "call": labels[i],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +156,7 @@ def photograph_of(path: str, record: Preprocessing) -> Image.Image:
     key = (path, record.channels, record.window, record.plane, *stamp)
     if _LAST.image is None or _LAST.key != key:
         _LAST.image = None  # two photographs of 80 megapixels need not be held at once
-        _LAST.image = open_upright(path, replace(record, jpeg_scale=1))
+        _LAST.image = open_upright(path, record.unscaled)
         _LAST.key = key
     return _LAST.image
 

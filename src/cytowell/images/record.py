@@ -94,6 +94,11 @@ class Preprocessing:
         names = ("channels", "window", "plane", "margin", "square", "round", "whole")
         return replace(self, **{name: getattr(other, name) for name in names})
 
+    @property
+    def unscaled(self) -> Preprocessing:
+        """The same for photographs with boxes, whose pixels are of the whole: no `jpeg_scale`."""
+        return replace(self, jpeg_scale=1)
+
     def to_json(self) -> dict[str, Any]:
         """Give the record as it stands in a bundle."""
         return asdict(self)

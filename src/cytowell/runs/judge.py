@@ -98,6 +98,7 @@ def _write(
         "threshold": bundle.facts.threshold,
         "by_column": columns,
         "caveats": list(dataset.notes),
+        "reading": bundle.facts.preprocessing.to_json(),
         "made": [*story.bundle_rows(bundle), ("Judged on", dataset.digest())],
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "findings": None,

@@ -166,6 +166,7 @@ def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -
         "made": bundle_rows(bundle),
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "findings": None,
+        "reading": bundle.facts.preprocessing.to_json(),
     }
     if told.learnt is not None:
         record["train_metrics"] = evaluate(told.learnt, resamples=TRIALS)

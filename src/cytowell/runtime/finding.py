@@ -54,7 +54,7 @@ def finder(
         raise RecipeError("Classes of a detector are of found cells.", "Use --find cells too.")
     if find == "none":
         return None
-    reading = None if record is None else replace(record, jpeg_scale=1)
+    reading = record and record.unscaled
     if find == "wells":
         return lambda path: samples_of(path, wells_in(path, rotate, reading))
     if find == "cells":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 from cytowell.errors import ImageError
@@ -27,7 +26,7 @@ class Overlays:
     """
 
     def __init__(self, folder: Path, record: Preprocessing | None = None) -> None:
-        self._reading = None if record is None else replace(record, jpeg_scale=1)
+        self._reading = record and record.unscaled
         self._album = Album(folder, "calls")
         self._waiting: list[Predictions] = []
 

@@ -251,7 +251,8 @@ class House:
 
     def write_overlays(self, sitting: str, folder: Path) -> None:
         """Draw the boxes of a sitting's photographs, coloured by what stands."""
-        drawn = Overlays(folder)
+        bundle = self.bundle_of(self.sittings.about(sitting))
+        drawn = Overlays(folder, bundle.facts.preprocessing if bundle else None)
         drawn(self.predictions(sitting))
         drawn.flush()
 

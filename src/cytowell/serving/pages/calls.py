@@ -246,7 +246,8 @@ def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
     kept = [k for k in house.sittings.calls(sitting) if k.file == photograph]
     if not kept:
         raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
-    image = open_upright(photograph)
+    bundle = house.bundle_of(house.sittings.about(sitting))
+    image = open_upright(photograph, bundle.facts.preprocessing.unscaled if bundle else None)
     found = [(b, str(k.row.get("well") or "")) for k in kept if (b := box_of(k.row)) is not None]
     return {
         "photograph": photograph,
