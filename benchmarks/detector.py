@@ -98,7 +98,7 @@ def smears(bundle: Path, paths: list[str]) -> None:
         taken, count = [], 0
         for path in paths:
             start = time.perf_counter()
-            calls = blood.predict(look(path))
+            calls = blood.predict(look(path, None))
             taken.append(time.perf_counter() - start)
             count += sum(1 for s in calls.samples if s.box is not None)
         what = " and ".join(only) or "all found"

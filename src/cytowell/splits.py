@@ -97,7 +97,8 @@ def given_parts(dataset: Dataset) -> npt.NDArray[np.str_]:
     parts = [side_of(s.split) for s in dataset.samples]
     for part in set(parts) - {"", "train", "validation", "test", "excluded"}:
         raise SplitError(
-            f"The data has a part {part!r}.", "Name parts train, validation (or val) and test."
+            f"The data has a part {part!r}.",
+            "Name parts train, validation (or val) and test, or have a new split made.",
         )
     return np.array(parts, dtype="<U10")
 

@@ -87,7 +87,8 @@ def test_one_sure_error_of_eight_does_not_stop_all_deciding() -> None:
     labels = np.zeros(8, dtype=np.int64)
     labels[0] = 1
     assert fit_threshold(sure, labels) == pytest.approx(0.95)
-    labels[:3] = 1  # three are more than these probabilities promise
+    assert fit_threshold(sure, labels, wrong=0.05) == pytest.approx(0.9), "never below 0.9"
+    labels[:2] = 1  # two are no accident
     assert fit_threshold(sure, labels) > 0.995
     many = _two([0.995] * 20 + [0.99] * 100)
     wrong = np.zeros(120, dtype=np.int64)

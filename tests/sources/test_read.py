@@ -163,11 +163,12 @@ def test_roboflow_copies_of_one_photograph_are_one_group(tmp_path: Path) -> None
 
 
 def test_first_words_that_tell_the_label_are_kinds(tmp_path: Path) -> None:
-    counts = {"ig/MMY": 4, "ig/PMY": 3, "ig/IG": 2, "monocyte/MO": 6}
+    counts = {"ig/MMY": 4, "ig/PMY": 3, "ig/IG": 3, "monocyte/MO": 8, "monocyte/ODD": 1}
     put(tmp_path, [f"{word}_{i}.jpg" for word, n in counts.items() for i in range(n)])
     found = read(tmp_path)
     told = {Path(s.path).name: kind for s, kind in zip(found.samples, kinds(found), strict=True)}
     assert (told["MMY_0.jpg"], told["PMY_2.jpg"], told["MO_5.jpg"]) == ("MMY", "PMY", "MO")
+    assert told["ODD_0.jpg"] is None, "one image is no kind"
     assert told["IG_1.jpg"] is None, "the name of the class tells no kind of it"
     assert not any(s.subclass for s in found.samples), "reading alone takes nothing from names"
 
@@ -179,8 +180,14 @@ def test_first_words_that_tell_the_label_are_kinds(tmp_path: Path) -> None:
         [f"{label}/{label}_{i}.jpg" for label in "ab" for i in range(8)],
         [f"{label}/{label}{i}.jpg" for label in "ab" for i in range(8)],
         [f"a/{word}_{i}.jpg" for word in ("x", "y") for i in range(8)],
+        [f"{'ab'[d // 2]}/P{d:02}_{i}.jpg" for d in range(4) for i in range(8)],
+        [
+            f"{label}/{cam}_{i}.jpg"
+            for label, cam in zip("aab", ("IMG", "DSC", "PXL"), strict=True)
+            for i in range(8)
+        ],
     ],
-    ids=["words in both classes", "one word a class", "numbers", "one class"],
+    ids=["words in both classes", "one word a class", "numbers", "one class", "donors", "cameras"],
 )
 def test_other_names_tell_no_kinds(tmp_path: Path, names: list[str]) -> None:
     put(tmp_path, names)

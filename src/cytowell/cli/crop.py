@@ -56,9 +56,7 @@ def command(
     record = registry.part("cytowell.images:Preprocessing")(
         **reading(channels, window, plane), margin=margin or 0.0, square=square, round=round_
     )
-    looks = registry.part("cytowell.runtime.finding:finder")(
-        find, rotate, detector, record, names(only)
-    )
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     samples: Any
     with speaking(quiet) as speaker:
         if looks is None:
@@ -70,7 +68,7 @@ def command(
             samples = cytowell.read(paths[0]).samples
         else:
             named, _, _ = registry.part("cytowell.sources.paths:named")(paths)
-            samples = registry.part("cytowell.runtime.finding:objects")(named, looks)
+            samples = registry.part("cytowell.runtime.finding:objects")(named, looks, record)
         done, said = registry.part("cytowell.runtime.cutting:crop")(
             samples, Path(out), record, lambda done: speaker.ticked(done, 0, "cutting out")
         )

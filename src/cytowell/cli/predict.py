@@ -73,11 +73,9 @@ def command(
     )
     record = loaded.facts.preprocessing
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
-    looks = registry.part("cytowell.runtime.finding:finder")(
-        find, rotate, detector, record, names(only)
-    )
+    looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     if looks is not None:
-        samples = registry.part("cytowell.runtime.finding:objects")(samples, looks)
+        samples = registry.part("cytowell.runtime.finding:objects")(samples, looks, record)
         known, total = known | {"group", "box"}, None
     if engine == "ray":
         if looks is not None or overlay or said:

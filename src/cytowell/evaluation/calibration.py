@@ -111,8 +111,9 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     labelled row it is 1: nothing speaks for deciding.
 
     So few images prove no share of `wrong`, whichever way they fall out: of eight, one sure error
-    would leave next to nothing decided. While errors are no more than the probabilities promise
-    (their sum, and two standard deviations), the threshold is then at most 1 - 5 `wrong`.
+    would leave next to nothing decided. A single error, no more than the probabilities promise
+    (their sum, and two standard deviations), then lifts the threshold to 1 - 5 `wrong` and no
+    further, and never is that below 0.9.
 
     Parameters
     ----------
@@ -137,8 +138,8 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     else:
         found = float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
     promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
-    if len(top) * wrong < 1 and missed.sum() <= promised:
-        found = min(found, 1 - 5 * wrong)
+    if len(top) * wrong < 1 and missed.sum() == 1 and promised >= 1:
+        found = min(found, max(0.9, 1 - 5 * wrong))
     return found
 
 

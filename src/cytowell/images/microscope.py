@@ -16,12 +16,15 @@ from defusedxml import ElementTree
 from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
 from cytowell.images.arrays import to_rgb_array
 from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
-from cytowell.images.planes import choose
+from cytowell.images.planes import choose, sensible
 from cytowell.images.record import Preprocessing
 from cytowell.types import Pixels
 
 CZI = b"ZISRAWFILE"
 ND2 = b"\xda\xce\xbe\n"
+
+OVERLAP = 4
+"""How many times blocks may cover the picture: those of a slide overlap by a few per cent."""
 
 _COMPRESSED = {1: "JPEG", 2: "LZW", 4: "JPEG-XR", 5: "Zstandard", 6: "Zstandard"}
 """Of CZI, by the number in a block's entry (ZISRAW file format, DirectoryEntryDV)."""
@@ -77,7 +80,9 @@ def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
     # Not `multifile`: a header may name any other file of this machine.
     with czifile.CziFile(stream, multifile=False) as file:
         # Smaller copies of the same pixels, for slide viewers, are left out.
-        blocks = [b for b in file.filtered_subblock_directory if not b.pyramid_type]
+        blocks = [b for b in file.filtered_subblock_directory if _is_whole(b)]
+        if not blocks:
+            raise ImageError(f"{shown} holds no picture.", "Save it again, or as OME-TIFF.")
         places = [_place(block) for block in blocks]
         stacked: dict[str, set[int]] = defaultdict(set)
         for place in places:
@@ -100,6 +105,14 @@ def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
         return _mosaic(chosen, file.dtype, shown), _czi_size(file)
 
 
+def _is_whole(block: Any) -> bool:
+    """Whether a block holds one plane with as many pixels as it covers."""
+    return not block.pyramid_type and all(
+        d.stored_size == d.size and (d.size == 1 or d.dimension in "XY")
+        for d in block.dimension_entries
+    )
+
+
 def _place(block: Any) -> dict[str, tuple[int, int]]:
     """Give start and length of a block along each of its axes but the mosaic's."""
     return {d.dimension: (d.start, d.size) for d in block.dimension_entries if d.dimension != "M"}
@@ -115,22 +128,37 @@ def _mosaic(chosen: list[tuple[Any, dict[str, tuple[int, int]]]], dtype: Any, sh
     samples = max(int(block.shape[-1]) for block, _ in chosen)
     if tall * wide * samples * len(channels) > 8 * MAX_PIXELS:
         raise ImageTooLarge(f"{shown} has {len(channels)} channels of {wide} x {tall}.", SMALLER)
+    if sum(place["Y"][1] * place["X"][1] for _, place in chosen) > OVERLAP * tall * wide * len(
+        channels
+    ):
+        raise ImageError(f"{shown} has blocks upon blocks.", "Copy it again from the microscope.")
     canvas = np.zeros((len(channels), tall, wide, samples), dtype=dtype)
     for block, place in chosen:
-        try:
-            tile = block.data_segment().data()
-        except (KeyError, TypeError, ValueError) as error:
-            if block.compression in _COMPRESSED:
-                raise ImageError(
-                    f"{shown} is compressed as {_COMPRESSED[block.compression]}.",
-                    "Save it uncompressed, or as OME-TIFF; pip install imagecodecs may read it.",
-                ) from error
-            raise
         y, x = place["Y"][0] - low["Y"], place["X"][0] - low["X"]
-        part = tile.reshape(place["Y"][1], place["X"][1], -1)
+        part = _pixels(block, shown).reshape(place["Y"][1], place["X"][1], -1)
         at = channels.index(place.get("C", (0, 1))[0])
         canvas[at, y : y + part.shape[0], x : x + part.shape[1], : part.shape[2]] = part
     return np.moveaxis(canvas, 0, 2).reshape(tall, wide, -1)
+
+
+def _pixels(block: Any, shown: str) -> npt.NDArray[Any]:
+    """Read a block, if it is what the directory says: its own entry may announce anything."""
+    held = block.data_segment()
+    bytes_of = int(np.prod(block.shape)) * np.dtype(block.dtype[-2:]).itemsize
+    if (held.stored_shape, held.dtype) != (block.shape, block.dtype) or (
+        not block.compression and held.data_size != bytes_of
+    ):
+        raise ValueError("a block is not what its directory says")
+    try:
+        pixels: npt.NDArray[Any] = held.data(resize=False)
+    except (KeyError, TypeError, ValueError) as error:
+        if block.compression in _COMPRESSED:
+            raise ImageError(
+                f"{shown} is compressed as {_COMPRESSED[block.compression]}.",
+                "Save it uncompressed, or as OME-TIFF; pip install imagecodecs may read it.",
+            ) from error
+        raise
+    return pixels
 
 
 def _czi_size(file: Any) -> float | None:
@@ -138,7 +166,7 @@ def _czi_size(file: Any) -> float | None:
         root = ElementTree.fromstring(file.metadata())
         for distance in root.iter("Distance"):
             if distance.get("Id") == "X":
-                return float(distance.findtext("Value", "")) * 1e6 or None
+                return sensible(float(distance.findtext("Value", "")) * 1e6)
     except Exception:  # whatever broken metadata lead to: the pixels are fine
         return None
     return None
@@ -149,18 +177,15 @@ def _nd2(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
 
     with nd2.ND2File(stream) as file:
         sizes = dict(file.sizes)
-        cap((sizes.pop("X"), sizes.pop("Y")), shown)
-        channels = sizes.pop("C", 1)
-        if channels > 64:
-            raise ImageTooLarge(f"{shown} has {channels} channels.", SMALLER)
-        samples = sizes.pop("S", 1)
+        wide, tall = sizes.pop("X"), sizes.pop("Y")
+        cap((wide, tall), shown)
+        channels, samples = sizes.pop("C", 1), sizes.pop("S", 1)
+        if wide * tall * channels * samples > 8 * MAX_PIXELS:
+            raise ImageTooLarge(f"{shown} has {channels} channels of {wide} x {tall}.", SMALLER)
         wanted = choose(sizes, record.plane, shown)
-        frames: tuple[dict[str, int], ...] = file.loop_indices or ({},)
-        at = next(
-            i
-            for i, frame in enumerate(frames)
-            if all(frame.get(axis, 0) == index for axis, index in wanted.items())
-        )
+        at = 0
+        for axis, count in sizes.items():  # frames lie as the loops of the experiment do
+            at = at * count + wanted[axis]
         # A copy: what is read is a view of a file that is closed below.
         frame = np.array(file.read_frame(at))
         if frame.ndim == 3 and samples == 1:
@@ -174,6 +199,6 @@ def _nd2_size(file: Any) -> float | None:
     try:
         told = file.unstructured_metadata(strip_prefix=False, include={name})[name]
         told = told.get("SLxPictureMetadata", told)
-        return float(told["dCalibration"]) or None if told["bCalibrated"] else None
+        return sensible(told["dCalibration"]) if told["bCalibrated"] else None
     except Exception:  # whatever broken metadata lead to: the pixels are fine
         return None

@@ -163,6 +163,8 @@ def _scale_bar(pen: ImageDraw.ImageDraw, size: tuple[int, int], um: float) -> No
     word = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     bar, wide = round(length / um), round(font.getlength(word))
     pad = max(4, tall // 3)
+    if bar < 1 or wide + 4 * pad > size[0] or 2 * tall + 5 * pad > size[1]:
+        return  # there is no room for it
     right, bottom = size[0] - 2 * pad, size[1] - 2 * pad
     left, thick = right - max(bar, wide), max(3, tall // 4)
     top = bottom - thick - pad - tall

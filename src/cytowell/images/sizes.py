@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from cytowell.errors import PlaneNotChosen
 from cytowell.images.decode import open_upright
 from cytowell.images.limits import NPZ_MARK
+from cytowell.images.planes import ANY
 from cytowell.images.record import Preprocessing
 
 _TELLING = ("JPEG", "PNG", "BMP", "WEBP")
@@ -42,7 +45,11 @@ def orientation_of(path: str, record: Preprocessing | None = None) -> tuple[tupl
             return ((height, width) if turned in _SIDEWAYS else (width, height)), turned
         except Exception:  # whatever a broken header leads to: decoding says what is wrong
             pass
-    return open_upright(path, record).size, 1
+    try:
+        return open_upright(path, record).size, 1
+    except PlaneNotChosen:
+        how = replace(record or Preprocessing(), plane=ANY)
+        return open_upright(path, how).size, 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
+import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import tifffile
 from defusedxml import ElementTree
 from PIL import Image
 
-from cytowell.errors import CytowellError, ImageTooLarge
+from cytowell.errors import CytowellError, ImageError, ImageTooLarge
 from cytowell.images.arrays import to_rgb_array
 from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
-from cytowell.images.planes import choose
+from cytowell.images.planes import choose, parse_plane, sensible
 from cytowell.images.record import Preprocessing
 from cytowell.types import Pixels
 
@@ -24,7 +24,7 @@ _TURNS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 
 
 _MICRONS = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0,
-    "\\u00b5m": 1.0, "nm": 1e-3, "å": 1e-4, "pm": 1e-6, "inch": 25400.0, "in": 25400.0,
+    "\\u00b5m": 1.0, "nm": 1e-3, "å": 1e-4, "pm": 1e-6,
 }  # fmt: skip
 
 
@@ -35,33 +35,46 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
     -------
     tuple
         RGB of 16 bits, floats, many channels or a plane of a stack; None leaves it to Pillow.
+
+    Raises
+    ------
+    ImageError
+        If it is a stack and the plane cannot be read: Pillow would give another.
     """
+    stack, size = False, None
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages.first
             cap((int(page.imagewidth), int(page.imagelength)), shown)
-            size = _pixel_size(tiff)
-            positions = len(tiff.series) if tiff.is_ome else 1
-            axes = tiff.series[0].axes
+            positions = _positions(tiff)
+            axes = positions[0].axes
+            pages = set(axes) & set("IQ") & set(parse_plane(record.plane))
+            stack = len(positions) > 1 or bool(set(axes) - set("YXSCIQ")) or bool(pages)
             grey = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, None)
             many = "C" in axes or (page.samplesperpixel > 1 and grey)
-            one = axes in ("YX", "YXS", "SYX") and positions == 1
+            one = axes in ("YX", "YXS", "SYX")
             # Pillow 12 reads four values a pixel where uncompressed YCbCr has three.
             plain = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == 1
             whole = page.tags.valueof(530, (2, 2)) == (1, 1) and axes == "YXS"
-            stack = positions > 1 or any(a in axes for a in "ZT") or bool(record.plane)
-            asked = record.channels is not None or stack
-            easy = page.dtype == np.uint8 and not many and (one or not asked)
+            easy = page.dtype == np.uint8 and not many and not stack
+            easy = easy and (one or record.channels is None)
+            place, chosen = _chosen(positions, record, shown)
+            size = _pixel_size(tiff, place)
             if easy and not (plain and whole):
                 return None, size
-            array, axes = _plane(tiff, record, shown)
+            array, axes = _read(positions[place], chosen, shown)
             if easy:
                 array = np.asarray(Image.fromarray(array, "YCbCr").convert("RGB"))
             orientation = page.tags.valueof(274, 1)
     except CytowellError:
         raise
-    except Exception:
-        return None, None
+    except Exception as error:
+        if stack:
+            raise ImageError(
+                f"The plane of {shown} cannot be read ({error}).",
+                "Save the stack uncompressed or with deflate; pip install imagecodecs reads more.",
+            ) from error
+        return None, size
     colour = next((a for a in "CS" if a in axes), None)
     if colour is not None:
         array = np.moveaxis(array, axes.index(colour), -1)
@@ -71,67 +84,73 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
     return to_rgb_array(array[::rows, ::columns], record, shown), size
 
 
-def _plane(
-    tiff: tifffile.TiffFile, record: Preprocessing, shown: str
-) -> tuple[npt.NDArray[Any], str]:
-    """Read the chosen plane with its channels: an array, and the axes (Y, X, C or S) it has."""
-    positions = tiff.series if tiff.is_ome else tiff.series[:1]
-    axes = _named(positions[0].axes)
-    sizes = {a: int(n) for a, n in zip(axes, positions[0].shape, strict=True) if a not in "YXSC"}
+def _positions(tiff: tifffile.TiffFile) -> list[Any]:
+    """Give the series that are positions of one stage: what differs is a label or a small copy."""
+    first, *others = tiff.series
+    if not tiff.is_ome or "P" in first.axes:
+        return [first]
+    return [first, *(s for s in others if (s.axes, s.shape) == (first.axes, first.shape))]
+
+
+def _chosen(positions: list[Any], record: Preprocessing, shown: str) -> tuple[int, dict[str, int]]:
+    """Give the position, and the index along every axis that is none of the picture's own.
+
+    Pages of which nothing is told are channels where there are no others; further ones are left
+    aside unless they are chosen (`several_frames` is a finding of the checks).
+    """
+    first = positions[0]
+    told = parse_plane(record.plane)
+    sizes = {a: int(n) for a, n in zip(first.axes, first.shape, strict=True) if a not in "YXSC"}
+    untold = [a for a in sizes if a in "IQ" and a not in told]
+    for axis in untold:
+        del sizes[axis]
     if len(positions) > 1:
         sizes["P"] = len(positions)
-    if set(sizes) <= set("IQ") and not record.plane:
-        chosen = dict.fromkeys(sizes, 0)  # `several_frames` is a finding of the checks
-    else:
-        chosen = choose(sizes, record.plane, shown)
-    series = positions[chosen.pop("P", 0)]
-    axes = _named(series.axes)
-    return _read(series, axes, chosen, shown), "".join(a for a in axes if a not in chosen)
+    chosen = choose(sizes, record.plane, shown)
+    place = chosen.pop("P", 0) if len(positions) > 1 else 0
+    channels = "C" not in first.axes and "S" not in first.axes
+    return place, chosen | dict.fromkeys(untold[1:] if channels else untold, 0)
 
 
-def _named(axes: str) -> str:
-    """Take pages of which nothing is told for channels, where there are no others."""
-    if "C" not in axes and "S" not in axes:
-        axes = re.sub("[IQ]", "C", axes, count=1)
-    return axes
+def _read(series: Any, chosen: dict[str, int], shown: str) -> tuple[npt.NDArray[Any], str]:
+    """Read the pages that the chosen planes lie in, and no others where each is a page.
 
-
-def _read(series: Any, axes: str, chosen: dict[str, int], shown: str) -> npt.NDArray[Any]:
-    """Read the pages that the chosen planes lie in, and no others where each is a page."""
-    shape = series.shape
+    Returns
+    -------
+    tuple
+        An array, and the axes (Y, X, C or S) that it has.
+    """
+    axes, shape = series.axes, tuple(int(n) for n in series.shape)
+    cap((shape[axes.index("X")], shape[axes.index("Y")]), shown)
+    wanted = math.prod(n for a, n in zip(axes, shape, strict=True) if a not in chosen)
+    if wanted > 8 * MAX_PIXELS:
+        raise ImageTooLarge(f"{shown} holds {wanted:,} values a plane.", SMALLER)
     index = tuple(chosen.get(a, slice(None)) for a in axes)
-    first = axes.index("Y") if "S" not in axes else min(axes.index("Y"), axes.index("S"))
-    leading = shape[:first]
-    count = int(np.prod(leading, dtype=np.int64))
-    page = int(np.prod(shape[first:], dtype=np.int64))
-    wanted = np.arange(count).reshape(leading)[index[:first]]
-    if wanted.size * page > 8 * MAX_PIXELS:
-        raise ImageTooLarge(f"{shown} holds {wanted.size * page:,} values a plane.", SMALLER)
-    if len(series.pages) == count and count > wanted.size:
-        read = [series.pages[int(i)].asarray() for i in wanted.ravel()]
-        block = np.stack(read).reshape(*wanted.shape, *shape[first:])
-        return block[(slice(None),) * wanted.ndim + index[first:]]
-    if count * page > 8 * MAX_PIXELS:
+    left = "".join("C" if a in "IQ" else a for a in axes if a not in chosen)
+    first = min(axes.index(a) for a in "YXS" if a in axes)
+    count = math.prod(shape[:first])
+    if 1 < count == len(series.pages):
+        places = np.arange(count).reshape(shape[:first])[index[:first]]
+        read = [series.pages[int(i)].asarray() for i in places.ravel()]
+        block = np.stack(read).reshape(*places.shape, *shape[first:])
+        return block[(slice(None),) * places.ndim + index[first:]], left
+    if math.prod(shape) > 8 * MAX_PIXELS:
         raise ImageTooLarge(f"{shown} holds {shape} values.", SMALLER)
-    return np.asarray(series.asarray())[index]
+    return np.asarray(series.asarray())[index], left
 
 
-def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
+def _pixel_size(tiff: tifffile.TiffFile, place: int) -> float | None:
     """Give micrometres a pixel where OME or ImageJ say so; a resolution in dpi says nothing."""
     try:
         if tiff.is_ome and tiff.ome_metadata:
-            for element in ElementTree.fromstring(tiff.ome_metadata).iter():
-                if element.tag.endswith("}Pixels") and element.get("PhysicalSizeX"):
-                    unit = element.get("PhysicalSizeXUnit", "µm")
-                    return _positive(float(element.get("PhysicalSizeX")) * _MICRONS[unit.lower()])
+            root = ElementTree.fromstring(tiff.ome_metadata)
+            told = [e for e in root.iter() if e.tag.endswith("}Pixels")][place]
+            unit = told.get("PhysicalSizeXUnit", "µm").lower()
+            return sensible(float(told.get("PhysicalSizeX")) * _MICRONS[unit])
         if tiff.is_imagej:
             unit = str((tiff.imagej_metadata or {}).get("unit", "")).lower()
             over, under = tiff.pages.first.tags.valueof(282, (0, 1))
-            return _positive(_MICRONS[unit] * under / over)
+            return sensible(_MICRONS[unit] * under / over)
     except Exception:  # whatever broken metadata lead to: the pixels are fine
         return None
     return None
-
-
-def _positive(size: float) -> float | None:
-    return size if 0 < size < 1e6 else None

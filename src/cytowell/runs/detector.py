@@ -265,8 +265,9 @@ def divide_photographs(
     usable = ~findings.excluded
     units = splits.units_of(dataset, findings)
     labels = np.where(dataset.labels < 0, len(dataset.classes), dataset.labels)
-    given = splits.given_parts(dataset)
-    given = np.full_like(given, "") if new_split else given
+    given = np.full(len(dataset), "", dtype="<U10")
+    if not new_split:
+        given = splits.given_parts(dataset)
     parts = np.where(usable, np.where(given == "", "train", given), "excluded").astype("<U10")
     brought = bool((given[usable] != "").any())
     leaks, how = "", "as the data gives it"

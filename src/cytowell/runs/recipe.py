@@ -72,6 +72,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0.05 <= self.test <= 0.8:
             raise RecipeError(f"test = {self.test} is no share.", "Use 0.05 to 0.8.")
+        if not 0.0 < self.wrong <= 0.5:
+            raise RecipeError(f"wrong = {self.wrong} is no share.", "Use 0.001 to 0.5.")
         if not 0.02 <= self.validation <= 0.5:
             raise RecipeError(f"validation = {self.validation} is no share.", "Use 0.02 to 0.5.")
         if self.learner not in registry.names("learners"):

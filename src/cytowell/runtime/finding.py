@@ -16,15 +16,15 @@ from cytowell.types import OBJECT, Box, Sample
 
 FINDS = ("none", "wells", "cells")
 
-Finder = Callable[[str], list[Sample]]
-"""Gives a sample with a box for every object of a photograph; one with `nothing` for none."""
+Finder = Callable[[str, Preprocessing | None], list[Sample]]
+"""Gives a sample with a box for every object of a photograph, which is read as the record says;
+one with `nothing` for none."""
 
 
 def finder(
     find: str,
     rotate: int = 0,
     detector: str = "",
-    record: Preprocessing | None = None,
     only: Collection[str] = (),
 ) -> Finder | None:
     """Give what looks for objects; None where photographs are called whole.
@@ -37,8 +37,6 @@ def finder(
         Degrees by which plates are turned clockwise.
     detector
         A detector bundle, for `cells`.
-    record
-        Channels, window and plane of multi-channel and 16-bit photographs and of stacks.
     only
         Classes of the detector whose objects are given, all of them without: a smear has a white
         cell or two among hundreds of red ones.
@@ -54,27 +52,26 @@ def finder(
         raise RecipeError("Classes of a detector are of found cells.", "Use --find cells too.")
     if find == "none":
         return None
-    reading = record and record.unscaled
     if find == "wells":
-        return lambda path: samples_of(path, wells_in(path, rotate, reading))
+        return lambda path, record: samples_of(path, wells_in(path, rotate, record))
     if find == "cells":
         if not detector:
             raise RecipeError(
                 "Cells are found by a detector.",
                 "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
             )
-        return _detecting(load_detector(detector), reading, frozenset(only))
+        return _detecting(load_detector(detector), frozenset(only))
     raise UnknownName(f"Nobody knows how to find {find!r}.", did_you_mean(find, [*FINDS]))
 
 
-def _detecting(detector: Detector, reading: Preprocessing | None, only: frozenset[str]) -> Finder:
+def _detecting(detector: Detector, only: frozenset[str]) -> Finder:
     names = detector.facts.classes
     for name in only - set(names):
         raise UnknownName(f"The detector finds no {name!r}.", did_you_mean(name, [*names]))
 
-    def find(path: str) -> list[Sample]:
+    def find(path: str, record: Preprocessing | None) -> list[Sample]:
         # Photographs are looked at side by side: each has one thread.
-        image = open_upright(path, reading)
+        image = open_upright(path, record)
         found = detector.find(image, threads=1)
         told = {PIXEL_SIZE: size} if (size := pixel_size(image)) else {}
         if not len(found):
@@ -98,11 +95,20 @@ def _rounded(box: Box) -> Box:
     return Box(*(round(v, 2) for v in (box.x, box.y, box.width, box.height)))
 
 
-def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Sample]:
+def objects(
+    photographs: Iterable[Sample], find: Finder | None, record: Preprocessing | None = None
+) -> Iterator[Sample]:
     """Give every object of photographs, numbered, with the photograph's own columns.
 
     A sample that has a box already is an object that somebody has found; it goes through.
+
+    Parameters
+    ----------
+    record
+        Channels, window and plane of multi-channel and 16-bit photographs and of stacks: whoever
+        calls the objects reads them so too.
     """
+    reading = record and record.unscaled
     if find is None:
         yield from photographs
         return
@@ -112,7 +118,7 @@ def objects(photographs: Iterable[Sample], find: Finder | None) -> Iterator[Samp
         if photograph.box is not None:
             return photograph, []
         try:
-            return photograph, look(photograph.path)
+            return photograph, look(photograph.path, reading)
         except ImageError:
             # Whoever calls it will fail to read it too, and say so in the usual words.
             return photograph, [photograph]

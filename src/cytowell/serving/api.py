@@ -227,7 +227,7 @@ def _looked(bundle: Bundle, image: Encoded, find: Finder) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
         place = Path(folder) / "photograph"
         place.write_bytes(image.data)
-        samples = list(objects([Sample(str(place))], find))
+        samples = list(objects([Sample(str(place))], find, bundle.facts.preprocessing))
         calls = bundle.predict(samples, workers=1)
     error = next((e for e in calls.errors if e), "").replace(str(place), image.name)
     reason = next((s.nothing for s in calls.samples if s.nothing), "")

@@ -135,7 +135,9 @@ class House:
     def _called(
         self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
     ) -> Predictions:
-        samples = objects([Sample(p) for p in places], self.finders.get(find))
+        samples = objects(
+            [Sample(p) for p in places], self.finders.get(find), bundle.facts.preprocessing
+        )
         known = {p: i for i, p in enumerate(places)}
         parts = []
         with self._calling:

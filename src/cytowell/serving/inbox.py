@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from cytowell.errors import CytowellError, StorageError
+from cytowell.errors import CytowellError, PlaneNotChosen, StorageError
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House
 from cytowell.serving.sittings import Expired
@@ -119,6 +119,8 @@ class Inbox:
             return True  # its row will say what is wrong with it
         try:
             open_upright(str(file))
+        except PlaneNotChosen:
+            return True  # it is whole; the bundle knows which plane
         except CytowellError:
             return False
         return True

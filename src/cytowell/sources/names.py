@@ -14,7 +14,11 @@ from cytowell.types import Dataset, Sample
 _ROBOFLOW = re.compile(r"^(?P<stem>.+)\.rf\.[0-9a-f]{8,}$", re.IGNORECASE)
 
 _FEW_EACH = 3
-"""Files that must begin with a word, on average, before the word is taken to mean something."""
+"""Files that begin with a word, on average, before words are taken to mean something; and of each
+kind, before it is one."""
+
+_CAMERAS = frozenset({"IMG", "DSC", "DSCN", "DSCF", "PXL", "MVIMG", "PHOTO", "IMAGE", "SCAN"})
+"""What cameras begin names with."""
 
 
 def roboflow_stem(path: str) -> str | None:
@@ -103,20 +107,28 @@ def kinds(dataset: Dataset) -> tuple[str | None, ...]:
     Archives of cells often name the finer kind in front of the number: ``MMY_0041.jpg`` and
     ``PMY_0007.jpg``, both in the folder of immature granulocytes. The first words of names are
     kinds where each occurs in one class only and they are few: by the same rule they are refused
-    as groups. A word that is the class's own name, in a class with others, tells no kind.
+    as groups. A word that is the class's own name, in a class with others, tells no kind. Nor do
+    words with digits (donors, dates) or a camera's; where groups are given, words may be theirs.
     """
     given = tuple(s.subclass for s in dataset.samples)
-    if any(given) or len({s.label for s in dataset.samples}) < 2:
+    groups = any(s.group is not None for s in dataset.samples)
+    if any(given) or groups or len({s.label for s in dataset.samples}) < 2:
         return given
     words = _first_words(dataset.samples)
     if not _repeated(words) or not _fixes_label(dataset.samples, words):
         return given
+    # A donor, a date or a camera is no kind of cell, though each may have come with one class.
+    if any(re.search(r"\d", w) or w.upper() in _CAMERAS for w in words):
+        return given
     labels = [str(s.label) for s in dataset.samples]
+    often = Counter(words)
     several = Counter(label for label, _ in set(zip(labels, words, strict=True)))
     if max(several.values()) < 2:
         return given
     return tuple(
-        None if several[label] > 1 and word.casefold() == label.casefold() else word
+        None
+        if often[word] < _FEW_EACH or (several[label] > 1 and word.casefold() == label.casefold())
+        else word
         for label, word in zip(labels, words, strict=True)
     )
 

@@ -88,7 +88,7 @@ class FinetuneLearner:
         backbone = build(s.backbone, s.weights).eval()
         _require_sizes(backbone, s)
         record, remarks = self._record(task, learn, backbone)
-        subclasses, second = _subclasses(learn, s, remarks)
+        subclasses, second = _subclasses(task.dataset, order, s, remarks)
         features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
         projection = s.projection if s.objective == "contrastive" else 0
         network = Classifier(
@@ -147,15 +147,16 @@ LEARNER = FinetuneLearner()
 
 
 def _subclasses(
-    learn: Dataset, s: Finetune, remarks: list[str]
+    dataset: Dataset, order: npt.NDArray[np.int64], s: Finetune, remarks: list[str]
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """Give the sub-classes for a second head to learn, and each sample's, -1 where unknown."""
-    found = kinds(learn) if s.subclass_weight else (None,) * len(learn)
+    """Give the sub-classes for a second head to learn, and that of each sample, -1 for none."""
+    told = kinds(dataset) if s.subclass_weight else (None,) * len(dataset)
+    found = [told[int(i)] for i in order]
     names = tuple(sorted({kind for kind in found if kind}))
     index = {name: i for i, name in enumerate(names)}
-    if names and not learn.subclasses:
+    if names and not dataset.subclasses:
         remarks.append(
-            f"File names tell {len(names)} kinds in {len(learn.classes)} classes "
+            f"File names tell {len(names)} kinds in {len(dataset.classes)} classes "
             f"({', '.join(names[:12])}): a second head learnt them beside the classes and was "
             "dropped. Other images are called by what they show alone."
         )
