@@ -350,7 +350,7 @@ def test_a_plane_that_cannot_be_read_is_an_error_and_not_the_first(tmp_path: Pat
 @pytest.mark.parametrize("axis", ["P", "R", "H", "V"])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_axes_of_any_name_are_chosen(tmp_path: Path, axis: str, kind: type) -> None:
-    stack = (np.arange(4, dtype=kind)[:, None, None] + 1) * np.ones((4, 20, 30), kind)
+    stack: Stack = (np.arange(4, dtype=kind)[:, None, None] + 1) * np.ones((4, 20, 30), kind)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack, metadata={"axes": f"{axis}YX"}, photometric="minisblack")
     with pytest.raises(ImageError, match=f"{axis}=0 to {axis}=3"):
