@@ -10,7 +10,6 @@ from scipy import stats
 
 from cytowell.evaluation.comparison import (
     Pair,
-    bootstrap_p,
     corrected_t_p,
     in_words,
     inseparable,
@@ -34,9 +33,22 @@ def test_a_difference_within_one_group_is_no_difference() -> None:
     difference[:10] = 1.0
     alone = np.arange(100).astype(str)
     one = np.array(["a"] * 10 + [f"b{i}" for i in range(90)])
-    assert bootstrap_p(difference, alone) < 0.01
-    assert bootstrap_p(difference, one) > 0.5
-    assert bootstrap_p(np.zeros(100), alone) == 1.0
+    none = np.zeros(100)
+    assert pairs([difference, none], alone)[0].p < 0.01
+    assert pairs([difference, none], one)[0].p > 0.5
+    assert pairs([none, none], one)[0].p == 1.0
+
+
+def test_of_many_candidates_the_worse_are_still_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(200), 2).astype(str)
+    right = [(rng.random(400) < share).astype(float) for share in [0.97] * 10 + [0.6, 0.8]]
+    found = pairs(right, groups)
+    worse = [p for p in found if p.second >= 10 and p.first < 10]
+    assert {p.test for p in found} == {"paired bootstrap by group"}
+    assert len(found) == 66
+    assert all(p.adjusted < 0.05 for p in worse)
+    assert sum(p.adjusted < 0.05 for p in found if p.second < 10) == 0
 
 
 def test_the_corrected_t_test_is_the_papers() -> None:

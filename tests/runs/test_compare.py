@@ -262,6 +262,10 @@ def test_candidates_are_read_from_words() -> None:
     )
     assert [c.recipe.settings.weights for c in own] == ["nothing", "a.pt", "x", "x"]
     assert [c.recipe.settings.backbone for c in own] == ["cnn", "cnn", "cnn", "hf-hub:a/b@c"]
+    paths = candidates(["cnn@a/x.pt", "cnn+unet@b/y.pt+nothing", "cnn"], Fit())
+    assert [c.name for c in paths] == ["cnn@x.pt", "cnn+unet@y.pt+nothing", "cnn"]
+    twice = candidates(["cnn@a/x.pt", "cnn@b/x.pt"], Fit())
+    assert [c.name for c in twice] == ["cnn@a/x.pt", "cnn@b/x.pt"]
     with pytest.raises(RecipeError, match="starts from no weights"):
         candidates(["random-forest@nothing"], Fit())
     with pytest.raises(RecipeError):

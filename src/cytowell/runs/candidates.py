@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cytowell import registry
@@ -89,6 +90,9 @@ def candidates(
             found.append(made)
     if not found:
         raise RecipeError("Nothing is to be compared.", "Give --learners frozen,random-forest,...")
+    short = [_short(c.name) for c in found]
+    if len(set(short)) == len(short):
+        found = [replace(c, name=name) for c, name in zip(found, short, strict=True)]
     if fit.raw_and_cropped:
         found = [
             replace(c, name=f"{c.name} [{seen}]", recipe=replace(c.recipe, whole=seen == "whole"))
@@ -96,6 +100,12 @@ def candidates(
             for seen in ("whole", "cropped")
         ]
     return tuple(found)
+
+
+def _short(name: str) -> str:
+    """Leave the folders out of the weights' names."""
+    said, at, weights = ("", "", "") if name.startswith("hf-hub:") else name.partition("@")
+    return said + at + "+".join(Path(w).name for w in weights.split("+")) if at else name
 
 
 def fitted(settings: Any, fit: Fit, images: int) -> Any:
