@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import struct
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from PIL import Image
 import cytowell
 from cytowell.cli import app
 from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder, RecipeError
-from cytowell.images import Preprocessing, load, open_upright, upright_size
+from cytowell.images import Preprocessing, load, microscope, open_upright, upright_size
 from cytowell.images.overlay import draw
 from cytowell.images.planes import PIXEL_SIZE, choose, parse_plane, pixel_size
 from cytowell.runs.recipe import make
@@ -121,7 +122,7 @@ def segment(name: bytes, data: bytes) -> bytes:
     return struct.pack("<16sqq", name, len(data), len(data)) + data
 
 
-def nd2(path: Path, stack: Stack) -> Path:
+def nd2(path: Path, stack: Stack, packed: bool = False) -> Path:
     """Write TZCYX as NIS-Elements does: a chunk a frame, channels beside one another in it."""
     named = path.with_suffix(".nd2")
     times, focus, channels, tall, wide = stack.shape
@@ -131,6 +132,7 @@ def nd2(path: Path, stack: Stack) -> Path:
         "uiBpcSignificant": bits, "uiSequenceCount": times * focus,
         "uiWidthBytes": wide * channels * bits // 8,
     }  # fmt: skip
+    told |= {"eCompression": 0, "dCompressionParam": 1.0} if packed else {}
     planes = {f"i{c}": {"uiCompCount": 1, "sDescription": f"c{c}"} for c in range(channels)}
     picture = {
         "bCalibrated": True,
@@ -151,6 +153,7 @@ def nd2(path: Path, stack: Stack) -> Path:
     }
     for i, (t, z) in enumerate(itertools.product(range(times), range(focus))):
         frame = np.moveaxis(stack[t, z], 0, -1).tobytes()
+        frame = zlib.compress(frame) if packed else frame
         chunks[f"ImageDataSeq|{i}!".encode()] = bytes(8) + frame
     out = bytearray(chunk(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0".ljust(64, b"\0"), 32))
     listed = b""
@@ -318,6 +321,37 @@ def test_what_announces_too_much_is_not_allocated(tmp_path: Path) -> None:
         open_upright(listed, name="cell")
 
 
+def test_frames_that_were_deflated_are_read(tmp_path: Path) -> None:
+    path = nd2(tmp_path / "cell", STACK, packed=True)
+    assert (seen(path, plane="Z=2,T=1", channels=(1,))[..., 0] == shown(STACK[1, 2, 1])).all()
+
+
+def test_what_inflates_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microscope, "INFLATED", 1 << 20)
+    for size, said in ((1 << 16, "damaged"), (1 << 24, "more than 1 MB")):
+        packed = bytes([76, 0]) + bytes(10) + zlib.compress(bytes(size))
+        with monkeypatch.context() as changed:
+            changed.setitem(globals(), "lite", lambda told, packed=packed: packed)
+            path = nd2(tmp_path / "bomb", STACK)
+        with pytest.raises(ImageError, match=said):
+            open_upright(path)
+
+
+def test_a_label_between_positions_shifts_no_size(tmp_path: Path) -> None:
+    path = tmp_path / "three.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as out:
+        for um, plane in (
+            (0.25, STACK[0, 0, 0]),
+            (7.0, STACK[0, 0, 0, :5, :5]),
+            (0.5, STACK[1, 1, 1]),
+        ):
+            told = {"axes": "YX", "PhysicalSizeX": um, "PhysicalSizeXUnit": "µm"}
+            out.write(plane, metadata=told)
+    assert pixel_size(open_upright(path, Preprocessing(plane="P=1"))) == 0.5
+
+
 @pytest.mark.parametrize("metres", ["nan", "inf", "-1e-6", "1e30", "1e-20"])
 def test_a_size_that_no_microscope_has_is_none(tmp_path: Path, metres: str) -> None:
     image = open_upright(czi(tmp_path / "cell", STACK[:1, :1], metres=metres))
@@ -416,7 +450,7 @@ def test_a_position_of_several_is_chosen(tmp_path: Path) -> None:
         open_upright(path)
 
 
-@pytest.mark.parametrize("said", ["Z", "Z=", "Z=-1", "Z=1,Z=2", "X=1", "C=0", "Z=1;T=2", "1"])
+@pytest.mark.parametrize("said", ["Z", "Z=", "Z=-1", "Z=1,Z=2", "X=1", "C=0", "Z=1;T=2", "1", "*"])
 def test_a_choice_that_is_none_is_refused(said: str) -> None:
     with pytest.raises(RecipeError, match="is no choice"):
         Preprocessing(plane=said)

@@ -6,6 +6,7 @@ costs what its plane costs.
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from typing import Any, BinaryIO
 
@@ -22,6 +23,9 @@ from cytowell.types import Pixels
 
 CZI = b"ZISRAWFILE"
 ND2 = b"\xda\xce\xbe\n"
+
+INFLATED = 512 << 20
+"""Bytes that one compressed part of an ND2 may come to."""
 
 OVERLAP = 4
 """How many times blocks may cover the picture: those of a slide overlap by a few per cent."""
@@ -172,9 +176,27 @@ def _czi_size(file: Any) -> float | None:
     return None
 
 
+class Inflater:
+    """Stands in for zlib where nd2 inflates."""
+
+    @staticmethod
+    def decompress(data: bytes) -> bytes:
+        """Inflate, or raise ValueError beyond `INFLATED` bytes or before the stream's end."""
+        stream = zlib.decompressobj()
+        out = stream.decompress(data, INFLATED)
+        if not stream.eof:
+            raise ValueError(f"more than {INFLATED >> 20} MB of it are compressed, or it is cut")
+        return out
+
+
 def _nd2(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
     import nd2  # noqa: PLC0415  (an extra: absent from a plain install)
+    from nd2._parse import _clx_lite  # noqa: PLC0415  (the same)
+    from nd2._readers._modern import modern_reader  # noqa: PLC0415  (the same)
 
+    # nd2 inflates frames and settings without end: a small file could fill the memory. Its two
+    # modules that do so are given a zlib that stops.
+    _clx_lite.zlib = modern_reader.zlib = Inflater
     with nd2.ND2File(stream) as file:
         sizes = dict(file.sizes)
         wide, tall = sizes.pop("X"), sizes.pop("Y")

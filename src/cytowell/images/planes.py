@@ -16,8 +16,9 @@ PIXEL_SIZE = "um_per_pixel"
 AXES = {"Z": "focus planes", "T": "points in time", "P": "positions"}
 """What the axes of a stack are called; other letters are the file's own."""
 
-ANY = "*"
-"""The choice of whoever asks for a stack's size alone: it is the same of all its planes."""
+ANY = "\0"
+"""The choice of whoever asks for a stack's size alone: it is the same of all its planes. No command
+line can say it."""
 
 SMALLEST, LARGEST = 1e-4, 1e4
 """Micrometres: sides of pixels that are believed, an electron microscope's to a hand lens's."""

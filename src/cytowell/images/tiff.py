@@ -59,7 +59,7 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
             easy = page.dtype == np.uint8 and not many and not stack
             easy = easy and (one or record.channels is None)
             place, chosen = _chosen(positions, record, shown)
-            size = _pixel_size(tiff, place)
+            size = _pixel_size(tiff, tiff.series.index(positions[place]))
             if easy and not (plain and whole):
                 return None, size
             array, axes = _read(positions[place], chosen, shown)
@@ -140,7 +140,7 @@ def _read(series: Any, chosen: dict[str, int], shown: str) -> tuple[npt.NDArray[
 
 
 def _pixel_size(tiff: tifffile.TiffFile, place: int) -> float | None:
-    """Give micrometres a pixel where OME or ImageJ say so; a resolution in dpi says nothing."""
+    """Give micrometres a pixel of a series where OME or ImageJ say so; dpi say nothing."""
     try:
         if tiff.is_ome and tiff.ome_metadata:
             root = ElementTree.fromstring(tiff.ome_metadata)
