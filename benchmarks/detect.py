@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -30,6 +28,7 @@ from cytowell.plates import Wells, wells_of
 from cytowell.plates.window import FORMATS
 from cytowell.sources.samples_plates import Scene, draw_plate
 from cytowell.types import Box, FloatArray
+from machine import data_folder
 
 Truth = dict[str, Box]
 
@@ -119,9 +118,7 @@ def main() -> None:
     parser.add_argument("--per-format", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1000)
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "plates"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("plates")
     judge("real plates of 96", real(root))
     for wells in FORMATS:
         numbers = range(given.seed, given.seed + given.per_format)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from cytowell.runs.run import Voice
 from cytowell.runtime.detector import load_detector
 from cytowell.runtime.finding import finder
 from cytowell.training.detection_recipe import preset
-from machine import bare_speed
+from machine import bare_speed, data_folder
 
 
 def main() -> None:
@@ -37,9 +35,7 @@ def main() -> None:
     parser.add_argument("--out", default="runs/detector")
     parser.add_argument("--new-split", action="store_true")
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "bccd"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("bccd")
     settings = dataclasses.replace(
         preset(given.preset), network=given.network, weights=given.weights
     )

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ from cytowell.images import worker_count
 from cytowell.runs.recipe import from_flags
 from cytowell.runs.run import Voice
 from cytowell.types import Split
+from machine import data_folder
 
 
 def main() -> None:
@@ -34,9 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the choice of images")
     parser.add_argument("--judged", type=int, default=0, help="judge on that many of the others")
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("pbc")
     data = cytowell.read(root)
     rng = np.random.default_rng(given.seed)
     classes = range(len(data.classes))

@@ -1,13 +1,24 @@
-"""The pace of the machine, printed beside every training's minutes."""
+"""What benchmarks share: the pace of the machine, printed beside minutes, and where data lie."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 from cytowell.images import worker_count
 from cytowell.learners.frozen import open_backbones
+
+
+def data_folder(name: str) -> Path:
+    """Give a data set's folder, or end with the remedy."""
+    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / name
+    if not root.is_dir():
+        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    return root
 
 
 def bare_speed() -> float:

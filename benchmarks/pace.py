@@ -11,8 +11,6 @@ of the machine beside them.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -27,7 +25,7 @@ from cytowell.images import worker_count
 from cytowell.learners.contract import Task
 from cytowell.training.recipe import PRESETS, Finetune
 from cytowell.types import Dataset
-from machine import bare_speed
+from machine import bare_speed, data_folder
 
 JUDGED = 597
 """Images of PBC's validation part; as many of the training part are looked at beside them. Of a few
@@ -70,9 +68,7 @@ def main() -> None:
     parser.add_argument("--preset", default="", help="one of them; all without it")
     parser.add_argument("--steps", type=int, default=24)
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("pbc")
     whole = cytowell.read(root)
     data = whole.take(np.random.default_rng(7).permutation(len(whole))[:512])
     print(f"machine   {bare_speed():.0f} images/s, Lite0 at 224 px, {worker_count()} threads")

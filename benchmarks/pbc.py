@@ -9,8 +9,6 @@ the machine beside the minutes.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import worker_count
 from cytowell.runs.recipe import from_flags
 from cytowell.runs.run import Voice
-from machine import bare_speed
+from machine import bare_speed, data_folder
 
 
 def main() -> None:
@@ -27,9 +25,7 @@ def main() -> None:
     parser.add_argument("--preset", default="best")
     parser.add_argument("--out", default="runs/pbc")
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("pbc")
     out = Path(given.out)
     marks = {"start": time.monotonic()}
 

@@ -30,6 +30,7 @@ from typing import Any
 import pandas as pd
 
 from cytowell.sources.walk import walk
+from machine import data_folder
 
 EDGE = b"--edge"
 JSON = {"content-type": "application/json"}
@@ -183,9 +184,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=8)
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("pbc")
     every = [f for f in walk(root) if f.suffix == ".jpg"]
     files = every[:: max(1, len(every) // given.images)][: given.images]
     images = [(f.name, f.read_bytes()) for f in files]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
-import sys
 import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,6 +19,7 @@ import numpy as np
 
 import cytowell
 from cytowell.runs.recipe import from_flags
+from machine import data_folder
 
 
 def write_table(root: Path, table: Path) -> None:
@@ -45,9 +44,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10)
     parser.add_argument("--draws", type=int, default=5)
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "bccd"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("bccd")
     recipe, _ = from_flags(None, "frozen", "standard", "", "", {})
     found = []
     with tempfile.TemporaryDirectory() as folder:

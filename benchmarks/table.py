@@ -13,8 +13,6 @@ seen these images.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from cytowell.runs.candidates import Fit
 from cytowell.runs.compare import Question, compare
 from cytowell.runs.protocols import Protocol
 from cytowell.runs.run import Voice
-from machine import bare_speed
+from machine import bare_speed, data_folder
 
 FROM_IMAGENET = ("mobilenet-v2", "xception", "vgg-16")
 WORDS = (
@@ -44,9 +42,7 @@ def main() -> None:
     parser.add_argument("--words", default="", help="only these candidates, with commas")
     parser.add_argument("--out", default="runs/table")
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "pbc"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("pbc")
     data = cytowell.read(root)
     start = time.monotonic()
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from cytowell.runs.run import Voice
 from cytowell.runtime.detector import load_detector
 from cytowell.training.detection_recipe import Detection
 from cytowell.types import Box, Dataset, Sample
-from machine import bare_speed
+from machine import bare_speed, data_folder
 
 GROUPS = ((1,), (2, 4), (3,), (5,))
 """Of the five real photographs; 2 and 4 show the same plate."""
@@ -43,9 +41,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs=3, default=(400, 500, 60))
     parser.add_argument("--out", default="runs/wells")
     given = parser.parse_args()
-    root = Path(os.environ.get("CYTOWELL_DATA", "../shared/data")) / "plates"
-    if not root.is_dir():
-        sys.exit(f"{root} is not there: set CYTOWELL_DATA.")
+    root = data_folder("plates")
     out = Path(given.out)
     start = time.monotonic()
     voice = Voice(lambda s: print(f"{time.monotonic() - start:7.0f} s  {s}", flush=True))
