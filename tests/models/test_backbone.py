@@ -10,7 +10,7 @@ import timm
 import torch
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.models.backbone import Backbone, Provenance, Stages, taps_of, timm_body
+from cytowell.models.backbone import UNNORMED, Backbone, Provenance, Stages, taps_of, timm_body
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 
@@ -87,14 +87,16 @@ def test_tokens_are_pooled_as_the_network_itself_does() -> None:
 def test_depth_runs_from_stem_to_last_over_every_parameter_once(name: str) -> None:
     network = backbone(name)
     groups = list(network.depth_groups())
-    depths = [depth for depth, _ in groups]
+    depths = [layers.depth for layers in groups]
     assert depths[0] == 0
     assert depths[-1] == 1
     assert depths == sorted(set(depths))
-    found = [id(p) for p in itertools.chain.from_iterable(p for _, p in groups)]
+    found = [id(p) for p in itertools.chain.from_iterable(g.parameters for g in groups)]
     assert sorted(found) == sorted(id(p) for p in network.body.parameters())
     stem = next(iter(network.body.parameters()))
-    assert any(p is stem for p in groups[0][1])
+    assert any(p is stem for p in groups[0].parameters)
+    normed = name in ("tf_efficientnet_lite0", "resnet18")
+    assert {layers.pace for layers in groups} == {1.0 if normed else UNNORMED}
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

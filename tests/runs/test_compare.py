@@ -96,7 +96,20 @@ def test_a_second_comparison_reads_what_is_known(
         Voice(said.append),
     )
     assert "12 of 12 cells are known already" in said
+    assert not any("to compute" in sentence for sentence in said)
     pd.testing.assert_frame_equal(again.table, compared.table)
+
+
+def test_each_cell_is_heard_of_when_it_is_done(plenty: Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    question = Question(("knn", "logistic-regression"))
+    cytowell.compare(plenty, tmp_path / "run", question, Voice(said.append))
+    assert "2 cells to compute, knn first" in said
+    assert [s.split(":")[0] for s in said[-2:]] == [
+        "knn, holdout 0",
+        "logistic-regression, holdout 0",
+    ]
+    assert all("learnt" in s and "min" in s for s in said[-2:])
 
 
 def test_the_curves_show_training_and_held_out_scores(compared: Comparison) -> None:
@@ -266,6 +279,10 @@ def test_candidates_are_read_from_words() -> None:
     assert [c.name for c in paths] == ["cnn@x.pt", "cnn+unet@y.pt+nothing", "cnn"]
     twice = candidates(["cnn@a/x.pt", "cnn@b/x.pt"], Fit())
     assert [c.name for c in twice] == ["cnn@a/x.pt", "cnn@b/x.pt"]
+    seen = candidates(["cnn"], Fit(views=1)) + candidates(["cnn"], Fit())
+    assert [c.recipe.settings.views for c in seen] == [1, 4]
+    with pytest.raises(RecipeError, match="views = 3"):
+        candidates(["cnn"], Fit(views=3))
     with pytest.raises(RecipeError, match="starts from no weights"):
         candidates(["random-forest@nothing"], Fit())
     with pytest.raises(RecipeError):

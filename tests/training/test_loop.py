@@ -418,7 +418,7 @@ def test_frozen_layers_have_no_gradient_and_keep_their_weights(make: Make) -> No
     job, network = make(phases=((32, 4),), frozen_depth=0.4)
     before = {name: p.clone() for name, p in network.named_parameters()}
     groups = parameter_groups(network, job.settings)
-    deep = {id(p) for d, ps in network.backbone.depth_groups() if d < 0.4 for p in ps}
+    deep = {id(p) for g in network.backbone.depth_groups() if g.depth < 0.4 for p in g.parameters}
     assert deep
     assert not deep & {id(p) for g in groups for p in g["params"]}
     train(job, network, resume=False)

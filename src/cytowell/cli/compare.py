@@ -63,6 +63,10 @@ def command(
     preset: Annotated[str, typer.Option(help="Of networks: quick, standard or best.")] = "quick",
     side: SideOption = None,
     epochs: EpochsOption = None,
+    views: Annotated[
+        int | None,
+        typer.Option(help="Mirror images (1, 2, 4) that networks look at.", show_default=False),
+    ] = None,
     weights: WeightsOption = "",
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Draw learning and validation curves.")
@@ -101,7 +105,15 @@ def command(
     part = registry.part
     with speaking(quiet) as speaker:
         fit = part("cytowell.runs.candidates:Fit")(
-            preset, side, epochs, balance, weights, seed, by_image, raw_and_cropped
+            preset=preset,
+            side=side,
+            epochs=epochs,
+            views=views,
+            balance=balance,
+            weights=weights,
+            seed=seed,
+            by_image=by_image,
+            raw_and_cropped=raw_and_cropped,
         )
         question = part("cytowell.runs.compare:Question")(
             words=words(learners),

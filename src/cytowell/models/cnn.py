@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cytowell.errors import WeightsUnavailable
-from cytowell.models.backbone import Backbone, Provenance, Stages
+from cytowell.models.backbone import Backbone, Layers, Provenance, Stages
 from cytowell.models.weights import NOTHING, load_into
 
 WIDTHS = (32, 64, 128, 256)
@@ -34,9 +34,9 @@ class Block(nn.Sequential):
 class FromNothing(nn.Module):
     """A body without pretrained weights: all its layers learn at the same rate."""
 
-    def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    def depth_groups(self) -> Iterator[Layers]:
         """Give all parameters as one group, as deep as the head."""
-        yield 1.0, list(self.parameters())
+        yield Layers(1.0, list(self.parameters()))
 
 
 class PlainBody(FromNothing):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from cytowell.errors import RecipeError
-from cytowell.models.backbone import Backbone, Provenance, Stages
+from cytowell.models.backbone import Backbone, Layers, Provenance, Stages
 from cytowell.models.build import build
 from cytowell.models.weights import NOTHING
 
@@ -50,7 +50,7 @@ class Branches(nn.Module):
             maps += branch.last_maps(branch.normalise(seen))
         return tuple(maps)
 
-    def depth_groups(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    def depth_groups(self) -> Iterator[Layers]:
         """Give each branch's parameters with their own depth."""
         for branch in self.bodies:
             yield from branch.depth_groups()

@@ -39,6 +39,8 @@ class Fit:
     ----------
     side, epochs
         Of networks: side of the images in pixels, and how often each image is seen.
+    views
+        Of networks: mirror images (1, 2 or 4) that each looks at.
     balance
         `none`, `balanced` or `smote`, for every candidate; None leaves each its own.
     weights
@@ -50,6 +52,7 @@ class Fit:
     preset: str = "quick"
     side: int | None = None
     epochs: float | None = None
+    views: int | None = None
     balance: str | None = None
     weights: str = ""
     seed: int = 7
@@ -153,7 +156,11 @@ def _candidate(word: str, fit: Fit) -> Candidate:
         _require_network(network, [*learners])
     made, _ = recipes.make(learner, fit.preset, backbone=network or None, **common)
     weights = weights or fit.weights or made.settings.weights
-    settings = replace(made.settings, weights=weights)
+    settings = replace(
+        made.settings,
+        weights=weights,
+        views=made.settings.views if fit.views is None else fit.views,
+    )
     if fit.balance is not None:
         settings = replace(
             settings,

@@ -299,6 +299,8 @@ def _compute(
             work.append((number, data, cell, store / _name(cell, keys[number])))
     if found:
         heard.said(f"{len(found)} of {len(everything)} cells are known already")
+    if work:
+        heard.said(f"{_number(len(work), 'cell')} to compute, {work[0][2].candidate.name} first")
     q = grid.question
     heard.ticked(len(found), len(everything), "cells")
     for number, answer in engine(q.engine, q.jobs, q.address)(work):
@@ -308,10 +310,20 @@ def _compute(
         if not answer.error:
             # What TensorBoard shows stays; what only a resumed training needs goes.
             shutil.rmtree(store / _name(cell, keys[number]) / "checkpoints", ignore_errors=True)
-        if answer.error:
-            heard.said(f"{cell.candidate.name}, {cell.protocol} {cell.fold}: {answer.error}")
+        heard.said(f"{cell.candidate.name}, {cell.protocol} {cell.fold}: {_came(cell, answer)}")
         heard.ticked(len(found), len(everything), "cells")
     grid.done = [Done(c, found[i], d.labels[c.test]) for i, (d, c) in enumerate(everything)]
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _came(cell: Cell, answer: Answer) -> str:
+    """Say what has come of a cell; how right it was is the table's to say, with its interval."""
+    if answer.error:
+        return answer.error
+    return f"learnt {len(cell.train)} images in {answer.fit_seconds / 60:.1f} min"
 
 
 def _name(cell: Cell, key: str) -> str:

@@ -29,7 +29,8 @@ def augment(pixels: Tensor, size: int, how: Augmentation, generator: torch.Gener
     ----------
     pixels
         uint8 (N, S, S, 3), with S >= size: what lies around the network's view is there to be
-        turned and shifted into it.
+        turned and shifted into it. On any device; the numbers are drawn on the processor, so that
+        a seed says the same everywhere.
     size
         Side of the result.
 
@@ -41,15 +42,16 @@ def augment(pixels: Tensor, size: int, how: Augmentation, generator: torch.Gener
     n = pixels.shape[0]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(n, *shape, generator=generator)
+        drawn = low + (high - low) * torch.rand(n, *shape, generator=generator)
+        return drawn.to(pixels.device)
 
     images = pixels.permute(0, 3, 1, 2).float()
     side = pixels.shape[1]
     angle = uniform(-how.rotation, how.rotation) * (math.pi / 180)
     zoom = (1 + how.scale) ** uniform(-1, 1)
     scale = (size / side) / zoom
-    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0) if how.flip else torch.ones(n)
-    theta = torch.empty(n, 2, 3)
+    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0) if how.flip else torch.ones_like(zoom)
+    theta = torch.empty(n, 2, 3, device=pixels.device)
     theta[:, 0, 0] = torch.cos(angle) * scale * mirror
     theta[:, 0, 1] = -torch.sin(angle) * scale
     theta[:, 1, 0] = torch.sin(angle) * scale * mirror
@@ -75,20 +77,20 @@ def coloured(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> 
     draw
         Gives uniform numbers of shape (N, ...) between two bounds.
     """
-    n = images.shape[0]
+    n, place = images.shape[0], images.device
     flat = images.permute(0, 2, 3, 1).reshape(n, -1, 3)
     if how.stain:
         # Stains multiply in optical density: out = exp(-(density @ unmix @ diag(f) @ mix)).
         factor = draw(1 - how.stain, 1 + how.stain, 3)
-        matrix = (_TO_STAIN * factor[:, None, :]) @ _FROM_STAIN
+        matrix = (_TO_STAIN.to(place) * factor[:, None, :]) @ _FROM_STAIN.to(place)
         density = torch.log(flat.add_(1.0).div_(256.0))
         flat = torch.exp(torch.bmm(density, matrix)).mul_(256.0).sub_(1.0)
     # Saturation, contrast and brightness are linear in the pixel: one matrix and one offset each.
     saturation = draw(1 - how.saturation, 1 + how.saturation, 1, 1)
     contrast = draw(1 - how.contrast, 1 + how.contrast, 1, 1)
     brightness = draw(1 - how.brightness, 1 + how.brightness, 1, 1)
-    grey = _LUMA.view(1, 3, 1).expand(n, 3, 3)
-    matrix = saturation * torch.eye(3) + (1 - saturation) * grey
+    grey = _LUMA.to(place).view(1, 3, 1).expand(n, 3, 3)
+    matrix = saturation * torch.eye(3, device=place) + (1 - saturation) * grey
     mean = flat.mean(dim=(1, 2), keepdim=True)
     offset = (1 - contrast) * mean * brightness
     flat = torch.baddbmm(offset, flat, matrix * contrast * brightness)

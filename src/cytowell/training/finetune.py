@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.fabric import Fabric
 
 from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
@@ -87,9 +88,13 @@ class FinetuneLearner:
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
         backbone = build(s.backbone, s.weights).eval()
         _require_sizes(backbone, s)
+        place: Any = Fabric(accelerator=s.accelerator, devices=1)
+        backbone.to(place.device)
         record, remarks = self._record(task, learn, backbone)
         subclasses, second = _subclasses(task.dataset, order, s, remarks)
         features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
+        # Other processes are handed what lies in ordinary memory.
+        backbone.cpu()
         projection = s.projection if s.objective == "contrastive" else 0
         network = Classifier(
             backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
@@ -213,7 +218,8 @@ def probe_features(
     backbone.eval()
     rows = []
     for i in range(0, len(pixels), 64):
-        rows.append(backbone.pooled(backbone.normalise(_block(pixels, i))).numpy())
+        seen = _block(pixels, i).to(backbone.mean.device)
+        rows.append(backbone.pooled(backbone.normalise(seen)).cpu().numpy())
     return np.concatenate(rows).astype(np.float32)
 
 
@@ -229,7 +235,7 @@ def _adapt_norms(backbone: Any, pixels: Pixels) -> None:
         m.momentum = None  # a plain mean over the batches
     for i in range(0, min(len(pixels), 640), 64):
         if len(pixels) - i >= 8 or i == 0:
-            backbone.pooled(backbone.normalise(_block(pixels, i)))
+            backbone.pooled(backbone.normalise(_block(pixels, i).to(backbone.mean.device)))
     for m, momentum in zip(norms, kept, strict=True):
         m.momentum = momentum
 

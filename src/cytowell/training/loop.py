@@ -282,9 +282,8 @@ def draw(
     generator = torch.Generator().manual_seed(mark + (view << 40))
     torch.manual_seed(job.seed * 1_000_003 + step)
     ordered = np.sort(rows)
-    pixels = torch.from_numpy(np.array(material.learn[ordered]))
-    images = augment(pixels, size, job.settings.augmentation, generator)
-    return images.to(fabric.device), ordered
+    pixels = torch.from_numpy(np.array(material.learn[ordered])).to(fabric.device)
+    return augment(pixels, size, job.settings.augmentation, generator), ordered
 
 
 def drawn_rows(job: Job, wanted: IntArray) -> IntArray:

@@ -64,12 +64,12 @@ def parameter_groups(network: Classifier, s: Finetune) -> list[dict[str, Any]]:
     computed for them, which saves much of a step, for the first layers have the largest maps.
     """
     groups = []
-    for depth, parameters in network.backbone.depth_groups():
+    for depth, parameters, pace in network.backbone.depth_groups():
         still = depth < s.frozen_depth
         for parameter in parameters:
             parameter.requires_grad_(not still)
         if not still:
-            groups.append((s.stem_rate + (1 - s.stem_rate) * depth, parameters))
+            groups.append((pace * (s.stem_rate + (1 - s.stem_rate) * depth), parameters))
     heads = [p for n, p in network.named_parameters() if not n.startswith("backbone.")]
     groups.append((1.0, heads))
     out: list[dict[str, Any]] = []
