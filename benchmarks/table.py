@@ -1,7 +1,7 @@
 """Every network that the field names, on PBC, 70/30, at a size that two processors can learn.
 
     python benchmarks/table.py [--side 96] [--epochs 2] [--views 1]
-        [--weights weights] [--words A,B] [--preset best] [--out runs/table]
+        [--weights weights] [--words A,B] [--preset best] [--out runs/table] [--pictures docs]
 
 One comparison, cell by cell: started again, it goes on. Networks start from ImageNet where
 `benchmarks/imagenet.py` or the train extra have weights, else from nothing; the last column says
@@ -13,6 +13,8 @@ the ImageNet network alone: the shipped blood bundle has seen these images.
 from __future__ import annotations
 
 import argparse
+import base64
+import re
 import time
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--weights", default="weights")
     parser.add_argument("--words", default="", help="only these candidates, with commas")
     parser.add_argument("--out", default="runs/table")
+    parser.add_argument("--pictures", default="", help="folder for the page's pictures")
     given = parser.parse_args()
     root = data_folder("pbc")
     data = cytowell.read(root)
@@ -76,10 +79,15 @@ def main() -> None:
             f"| {str(row['learner']).split('@')[0]} | {row['train_accuracy']:.4f} "
             f"| {row['test_accuracy']:.4f} | {row['test_low']:.4f} to {row['test_high']:.4f} "
             f"| {row['macro_f1']:.4f} | {row['ece']:.4f} | {row['fit_seconds']:.0f} "
-            f"| {row['images_per_second']:.0f} | {row['parameters']} | {row['weights']} |"
+            f"| {row['images_per_second']:.0f} | {row['parameters']:.0f} | {row['weights']} |"
         )
     for sentence in found.words:
         print(sentence)
+    if given.pictures:
+        page = (Path(given.out) / "report.html").read_text(encoding="utf-8")
+        drawn = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+        for name, picture in zip(("learners", "ranks"), drawn, strict=False):
+            (Path(given.pictures) / f"{name}.svg").write_bytes(base64.b64decode(picture))
 
 
 def named(word: str, folder: Path) -> str:

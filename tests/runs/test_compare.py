@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 import cytowell
 from cytowell import registry
 from cytowell.errors import RecipeError, RunError, StorageError, TooFewImages, UnknownName
+from cytowell.evaluation.comparison_page import MOST_PAIRS, listed, many, rank_plot
 from cytowell.images import Preprocessing
 from cytowell.learners.classical import KNOBS
 from cytowell.learners.linear import smote
@@ -74,6 +76,29 @@ def test_the_page_says_what_the_table_says(compared: Comparison) -> None:
         assert word in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert compared.words[0] in page.replace("&#39;", "'") or "synthetic" in compared.words[0]
+    assert "How far the figures spread" in page
+    assert "Shown are the pairs" not in page
+
+
+def test_of_many_pairs_the_page_lists_those_with_the_best() -> None:
+    names = [f"c{i}" for i in range(8)]
+    rows = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    pairs = pd.DataFrame(rows, columns=["first", "second"])
+    ranks = {name: float(8 - i) for i, name in enumerate(names)}
+    assert len(pairs) > MOST_PAIRS
+    some = listed(pairs, ranks)
+    assert len(some) == 7
+    assert ((some["first"] == "c7") | (some["second"] == "c7")).all()
+    assert len(listed(pairs[:MOST_PAIRS], ranks)) == MOST_PAIRS
+    picture = base64.b64decode(rank_plot(ranks, [("c7", "c6", "c5")]).partition(",")[2]).decode()
+    assert all(f"{name}  {rank:.2f}" in picture for name, rank in ranks.items())
+
+
+@pytest.mark.parametrize(
+    ("count", "written"), [(7656, "7.66 k"), (23_585_984, "23.6 M"), (88, "88")]
+)
+def test_many_numbers_are_written_short(count: int, written: str) -> None:
+    assert many(count) == written
 
 
 def test_the_control_falls_to_chance(compared: Comparison) -> None:

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cytowell.evaluation.figures import BLUE, GREEN, GREY, ORANGE, draw_svg
 from cytowell.evaluation.pages import environment
 from cytowell.storage import write_text
+
+MOST_PAIRS = 21
+"""Pairs that the page lists; of more, those with the best candidate."""
 
 HEADS = {
     "learner": "Candidate",
@@ -22,16 +26,16 @@ HEADS = {
     "balanced_accuracy": "Balanced",
     "ece": "ECE",
     "gap": "Gap",
-    "diagnosis": "Diagnosis",
     "fit_seconds": "Fit, s",
     "images_per_second": "Images/s",
-    "parameters": "Numbers kept",
+    "parameters": "Kept",
     "bundle_megabytes": "MB",
 }
 
 
 def write_page(path: Path, told: Any) -> None:
     """Write ``report.html`` of a comparison (`runs.table.Told`), whole or not at all."""
+    pairs: pd.DataFrame = listed(told.pairs, told.ranks)
     page = (
         environment()
         .get_template("comparison.html.j2")
@@ -39,11 +43,14 @@ def write_page(path: Path, told: Any) -> None:
             told=told,
             heads=HEADS,
             rows=[_shown(row) for row in told.table.to_dict("records")],
-            pairs=[_pair(row) for row in told.pairs.to_dict("records")],
+            pairs=[_pair(dict(row)) for _, row in pairs.iterrows()],
+            left_out=len(told.pairs) - len(pairs),
+            tests=sorted(set(told.pairs["test"])),
             spread=[_spread(row) for row in told.spread.to_dict("records")],
             accuracies=accuracy_plot(told.table),
             ranks=rank_plot(told.ranks, told.cliques),
-            divisions=spread_plot(told.cells) if told.spread["cells"].max() > 1 else "",
+            divided=(divided := told.spread["cells"].max() > 1),
+            divisions=spread_plot(told.cells) if divided else "",
             curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
             origin=told.dataset.origin,
             images=len(told.dataset),
@@ -88,22 +95,28 @@ def rank_plot(ranks: dict[str, float], cliques: Sequence[Sequence[str]]) -> str:
     bars = [c for c in cliques if len(c) > 1]
 
     def draw() -> Figure:
-        figure = Figure(figsize=(7.0, 0.8 + 0.26 * len(order) + 0.16 * len(bars)))
+        half = (len(order) + 1) // 2
+        figure = Figure(figsize=(7.0, 0.8 + 0.26 * half + 0.16 * len(bars)))
         axes = figure.subplots()
-        top = len(order) + 0.6
+        top = half + 0.6
         for i, name in enumerate(order):
-            y = len(order) - i - 0.5
-            axes.plot([ranks[name]] * 2, [y, top], color=GREY, lw=0.8)
+            # The better half is written on the left from the top, the other on the right upwards.
+            first = i < half
+            y = half - i - 0.5 if first else half - len(order) + i + 0.5
+            side = 0.5 if first else len(order) + 0.5
+            axes.plot([ranks[name]] * 2 + [side], [top, y, y], color=GREY, lw=0.8)
             axes.plot(ranks[name], top, "o", color=BLUE, ms=4, clip_on=False)
             axes.annotate(
-                f"{name}  {ranks[name]:.2f}", (ranks[name], y), xytext=(4, 0),
-                textcoords="offset points", va="center",
+                f"{name}  {ranks[name]:.2f}", (side, y), xytext=(-4 if first else 4, 0),
+                textcoords="offset points", va="center", ha="right" if first else "left",
+                annotation_clip=False,
             )  # fmt: skip
         for i, clique in enumerate(bars):
             ends = [ranks[n] for n in clique]
             y = top + 0.55 + 0.5 * i
             axes.plot([min(ends) - 0.04, max(ends) + 0.04], [y, y], color=ORANGE, lw=3.5)
-        axes.set_xlim(0.8, len(order) + 1.2)
+        axes.set_xlim(0.5, len(order) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, top + 0.9 + 0.5 * len(bars))
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -175,7 +188,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         return {"learner": row["learner"], "error": row["error"]}
     shares = {n: f"{row[n]:.3f}" for n in ("train_accuracy", "macro_f1", "balanced_accuracy")}
     interval = f"{row['test_accuracy']:.3f} ({row['test_low']:.3f}-{row['test_high']:.3f})"
-    weights = str(row["weights"])
+    weights, whole = str(row["weights"]), f"{row['fit_seconds']:.0f}"
     seen = f"{row['sees']}, from {weights}" if weights else str(row["sees"])
     return {
         "learner": row["learner"],
@@ -185,12 +198,28 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         "ece": f"{row['ece']:.3f}",
         "gap": f"{row['gap']:.3f}",
         "diagnosis": row["diagnosis"],
-        "fit_seconds": f"{row['fit_seconds']:.1f}",
+        "fit_seconds": f"{row['fit_seconds']:.3g}" if row["fit_seconds"] < 100 else whole,
         "images_per_second": f"{row['images_per_second']:.0f}",
-        "parameters": f"{row['parameters']:,.0f}",
+        "parameters": many(row["parameters"]),
         "bundle_megabytes": _number(row["bundle_megabytes"], 1),
         "error": "",
     }
+
+
+def listed(pairs: pd.DataFrame, ranks: dict[str, float]) -> pd.DataFrame:
+    """Give the pairs that a page has room for."""
+    if len(pairs) <= MOST_PAIRS:
+        return pairs
+    best = min(ranks, key=lambda n: ranks[n])
+    return pairs[(pairs["first"] == best) | (pairs["second"] == best)]
+
+
+def many(count: float) -> str:
+    """Write how many numbers are kept: 436,898 as 437 k."""
+    for size, mark in ((1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{mark}"
+    return _number(count, 0)
 
 
 def _pair(row: dict[str, Any]) -> dict[str, str]:
@@ -200,7 +229,6 @@ def _pair(row: dict[str, Any]) -> dict[str, str]:
         "difference": f"{100 * row['difference']:+.2f}",
         "p": f"{row['p']:.4f}",
         "holm": f"{row['holm']:.4f}",
-        "test": row["test"],
         "over": _number(row["corrected_t_p"], 4),
         "apart": "yes" if row["holm"] < 0.05 else "no",
     }
