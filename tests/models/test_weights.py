@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import time
 from pathlib import Path
@@ -135,6 +136,33 @@ def test_what_is_no_weights_file(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(WeightsUnavailable, match=name):
         load_into(tiny(2), str(tmp_path / name))
+
+
+def test_a_network_of_the_hub_comes_with_its_own_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(4)
+    body = timm.create_model("test_vit", pretrained=False, num_classes=0)
+    place = tmp_path / "models--lab--cells" / "snapshots" / "0123"
+    place.mkdir(parents=True)
+    refs = tmp_path / "models--lab--cells" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0123", encoding="utf-8")
+    save_file(body.state_dict(), place / "model.safetensors")
+    record = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "input_size": [3, 160, 160]}
+    told = {"architecture": "test_vit", "num_classes": 0, "pretrained_cfg": record}
+    (place / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = build("hf-hub:lab/cells")
+    assert found.provenance.weights == "hub, lab/cells"
+    assert found.mean.flatten().tolist() == pytest.approx([127.5, 102.0, 76.5])
+    assert found.side == 160
+    known = found.body.state_dict()
+    # timm lays the embedding of positions on its grid anew.
+    same = [name for name in body.state_dict() if name != "pos_embed"]
+    assert all(torch.equal(known[name], body.state_dict()[name]) for name in same)
 
 
 def test_neither_cache_nor_network_is_said_at_once(

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 if find_spec("torch") is None:
-    collect_ignore_glob = ["test_augment.py", "test_loop.py", "test_finetune.py", "test_packs.py"]
+    collect_ignore_glob = [
+        "test_augment.py",
+        "test_objective.py",
+        "test_loop.py",
+        "test_finetune.py",
+        "test_packs.py",
+    ]
 
 TINY = "test_efficientnet"
 
