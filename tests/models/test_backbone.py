@@ -155,3 +155,24 @@ def test_views_of_a_network_without_maps_are_averaged_too() -> None:
     both = [network.pooled(image), network.pooled(image.flip(3))]
     network.views = 2
     assert torch.allclose(network.pooled(image), torch.stack(both).mean(0), atol=1e-5)
+
+
+def test_a_u_net_paints_its_image_again_while_it_learns() -> None:
+    torch.manual_seed(0)
+    network = Classifier(build("unet", "nothing"), 288, 2).train()
+    images = torch.rand(2, 3, 50, 50) * 255  # 50 is halved to 25, 13 and 7: borders are repeated
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    errors = []
+    for _ in range(12):
+        answer = network(images)
+        assert answer.repainted is not None
+        optimizer.zero_grad()
+        answer.repainted.backward()
+        optimizer.step()
+        errors.append(float(answer.repainted.detach()))
+    assert errors[-1] < 0.5 * errors[0]
+    answer = network.eval()(images)
+    assert answer.repainted is None
+    assert answer.logits.shape == (2, 2)
+    maps = network.backbone.last_maps(network.backbone.normalise(images))
+    assert [tuple(m.shape) for m in maps] == [(2, 32, 25, 25), (2, 256, 4, 4)]
