@@ -11,13 +11,12 @@ import pytest
 import torch
 
 import cytowell
-from cytowell.export.bundle import export
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Task
 from cytowell.models.build import build
-from cytowell.training.finetune import LEARNER, SEED_APART, TIGHT, Trained, probe_features
+from cytowell.training.finetune import LEARNER, TIGHT, Trained, probe_features
 from cytowell.training.packs import pack
-from cytowell.training.recipe import Finetune, preset
+from cytowell.training.recipe import Finetune
 from cytowell.types import Dataset
 
 pytestmark = pytest.mark.torch
@@ -50,52 +49,6 @@ def task(dataset: Dataset, tiny: dict[str, Any], folder: Path, **changes: Any) -
 
 def fit(given: Task) -> Trained:
     return LEARNER.fit(given)
-
-
-def test_networks_side_by_side_average_their_answers(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    said: list[str] = []
-    heard: list[int] = []
-    given = replace(
-        task(dataset, tiny, tmp_path / "both", networks=2),
-        said=said.append,
-        pointed=lambda point: heard.append(point.step),
-    )
-    both = fit(given)
-    first = fit(task(dataset, tiny, tmp_path / "first"))
-    second = fit(replace(task(dataset, tiny, tmp_path / "second"), seed=given.seed + SEED_APART))
-    pixels = pack(dataset.take(range(6)), both.record)
-    seen = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        one, two = first.network(seen).logits, second.network(seen).logits
-        assert torch.allclose(both.network(seen).logits, (one + two) / 2, atol=1e-4)
-    assert not torch.allclose(one, two, atol=1e-2)
-    assert [p.step for p in both.curve] == heard == [2, 4, 6, 8, 10, 12, 14, 16]
-    assert "network 2 of 2" in said
-    assert any("averages their answers" in remark for remark in both.remarks)
-    assert len(list(tmp_path.glob("both/**/tensorboard"))) == 2
-
-
-def test_networks_side_by_side_are_exported_with_the_first_ones_early_maps(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    both = fit(task(dataset, tiny, tmp_path, networks=2, phases=((32, 4),)))
-    makings = export(both, pack(dataset.take(range(6)), both.record))
-    names = build(tiny["backbone"], tiny["weights"]).stages.names
-    assert [m.name for m in makings.maps] == [f"map_{n}" for n in (*names[:-1], "last1", "last")]
-    assert makings.head.weight.shape[1] == makings.maps[-1].stop
-
-
-def test_few_images_are_learnt_by_as_many_networks_as_the_preset_says() -> None:
-    standard = preset("standard")
-    few = standard.for_images(100)
-    assert (standard.networks, few.networks) == (1, 2)
-    assert few.for_images(100) is few
-    alone = Finetune(networks=3, small_networks=2)
-    assert alone.for_images(10).phases == alone.phases
-    assert alone.for_images(10).networks == 2
-    assert Finetune(networks=3).for_images(10).networks == 3
 
 
 def test_it_learns_at_the_size_that_it_will_serve(
