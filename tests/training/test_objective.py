@@ -96,27 +96,22 @@ def test_the_memory_of_contrasts_begins_after_the_warm_up() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [
-        ("adam", torch.optim.Adam),
-        ("adamw", torch.optim.AdamW),
-        ("rmsprop", torch.optim.RMSprop),
-        ("sgd", torch.optim.SGD),
-    ],
+    [("adam", "Adam"), ("adamw", "AdamW"), ("rmsprop", "RMSprop"), ("sgd", "SGD")],
 )
-def test_each_optimiser_lowers_the_loss(name: str, kind: type, tiny: dict[str, Any]) -> None:
+def test_each_optimiser_lowers_the_loss(name: str, kind: str, tiny: dict[str, Any]) -> None:
     rate = {"sgd": 0.02, "rmsprop": 2e-4}.get(name, 2e-3)
     s = Finetune(**tiny, optimizer=name, rate=rate, dropout=0.0)
     torch.manual_seed(2)
     network = Classifier(build(s.backbone, s.weights), 256, 3).train()
-    optimizer = optimizer_of(network, s)
-    assert type(optimizer) is kind
+    optimizer: Any = optimizer_of(network, s)
+    assert type(optimizer).__name__ == kind
     if name in ("sgd", "rmsprop"):
         assert all(g["momentum"] == 0.9 for g in optimizer.param_groups)
     images = torch.rand(6, 3, 32, 32) * 255
     truth = torch.tensor([0, 1, 2, 0, 1, 2])
     losses = []
     for _ in range(12):
-        loss = F.cross_entropy(network(images).logits, truth)
+        loss: Any = F.cross_entropy(network(images).logits, truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
