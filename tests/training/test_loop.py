@@ -308,6 +308,9 @@ def test_tensorboard_holds_what_was_promised(make: Make) -> None:
     }  # fmt: skip
     assert {"confusion/validation"} <= set(tags["images"])
     assert any(t.startswith("augmented") for t in tags["images"])
+    assert any(t.startswith("calls") for t in tags["images"])
+    # Settings with their final figures are a run of their own, as TensorBoard wants it.
+    assert any((job.folder.parent / "tensorboard" / "settings").glob("events*"))
     scalars = board.Scalars("loss/validation")
     assert [e.step for e in scalars] == [p.step for p in curve]
     assert [e.value for e in scalars] == pytest.approx([p.validation_loss for p in curve])
