@@ -1,13 +1,14 @@
-"""Every network that the field names, on PBC, 70/30, at a size that two processors can learn.
+"""The networks of the two projects that `cytowell replay` follows, on PBC, 70/30.
 
-    python benchmarks/table.py [--side 96] [--epochs 2] [--views 1]
+    python benchmarks/table.py [--side 96] [--epochs 2] [--views 4]
         [--weights weights] [--words A,B] [--preset best] [--out runs/table] [--pictures docs]
 
-One comparison, cell by cell: started again, it goes on. Networks start from ImageNet where
-`benchmarks/imagenet.py` or the train extra have weights, else from nothing; the last column says
-which. With a preset other than quick, its own sides and steps hold. The split is by image, because
-no donor is known: optimistic. What has not been run yet is not in the table. `frozen` looks through
-the ImageNet network alone: the shipped blood bundle has seen these images.
+At a size that two processors can learn. One comparison, cell by cell: started again, it goes
+on. Networks start from ImageNet where `benchmarks/imagenet.py` or the train extra have weights,
+else from nothing; the last column says which. With a preset other than quick, its own sides,
+steps and views hold. The split is by image, because no donor is known: optimistic. What has not
+been run yet is not in the table. `frozen` looks through the ImageNet network alone: the shipped
+blood bundle has seen these images.
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ def main() -> None:
     print(f"{budget}, test part of {len(data)} images, by image")
     print(f"machine {bare_speed():.0f} images/s, Lite0 at 224 px, {worker_count()} threads")
     print(
-        "| learner | train | test | 95 % | macro-F1 | ECE | fit s | images/s | parameters | from |"
+        "| learner | train | test | 95 % | macro-F1 | ECE "
+        "| fit s | images/s | parameters | MB | from |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for _, row in found.table.iterrows():
         if row["error"]:
             print(f"| {row['learner']} | {row['error']} |")
@@ -79,7 +81,8 @@ def main() -> None:
             f"| {str(row['learner']).split('@')[0]} | {row['train_accuracy']:.4f} "
             f"| {row['test_accuracy']:.4f} | {row['test_low']:.4f} to {row['test_high']:.4f} "
             f"| {row['macro_f1']:.4f} | {row['ece']:.4f} | {row['fit_seconds']:.0f} "
-            f"| {row['images_per_second']:.0f} | {row['parameters']:.0f} | {row['weights']} |"
+            f"| {row['images_per_second']:.0f} | {row['parameters']:.0f} "
+            f"| {row['bundle_megabytes']:.1f} | {row['weights']} |"
         )
     for sentence in found.words:
         print(sentence)

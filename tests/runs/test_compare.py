@@ -85,19 +85,36 @@ def test_of_many_pairs_the_page_lists_those_with_the_best() -> None:
     rows = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     pairs = pd.DataFrame(rows, columns=["first", "second"])
     ranks = {name: float(8 - i) for i, name in enumerate(names)}
+    right = [0.5, 0.6, 0.9, float("nan"), 0.7, 0.7, 0.7, 0.8]
+    table = pd.DataFrame({"learner": names, "test_accuracy": right})
+    table["error"] = ["" if accuracy > 0 else "failed" for accuracy in right]
     assert len(pairs) > MOST_PAIRS
-    some = listed(pairs, ranks)
+    some = listed(pairs, table)
     assert len(some) == 7
-    assert ((some["first"] == "c7") | (some["second"] == "c7")).all()
-    assert len(listed(pairs[:MOST_PAIRS], ranks)) == MOST_PAIRS
+    assert ((some["first"] == "c2") | (some["second"] == "c2")).all()
+    assert len(listed(pairs[:MOST_PAIRS], table)) == MOST_PAIRS
     picture = base64.b64decode(rank_plot(ranks, [("c7", "c6", "c5")]).partition(",")[2]).decode()
     assert all(f"{name}  {rank:.2f}" in picture for name, rank in ranks.items())
 
 
+def test_a_page_of_many_candidates_fits_its_paper(plenty: Dataset, tmp_path: Path) -> None:
+    classical = [f"{name}{seen}" for name in KNOBS for seen in ("", ":features")]
+    done = cytowell.compare(plenty, tmp_path / "run", Question(tuple(classical[:8])))
+    page = (done.folder / "report.html").read_text(encoding="utf-8")
+    assert "Shown are the pairs with the best; the other 21 are in pairs.csv." in page
+    assert "How far the figures spread" not in page
+    assert "p over divisions" not in page
+    assert len(pd.read_csv(done.folder / "pairs.csv")) == 28
+    long = {f"contrastive:hf-hub:laboratory/{'x' * 40}{i}/adamw [whole]": float(i) for i in (1, 2)}
+    picture = base64.b64decode(rank_plot(long, []).partition(",")[2]).decode()
+    assert "…" in picture
+
+
 @pytest.mark.parametrize(
-    ("count", "written"), [(7656, "7.66 k"), (23_585_984, "23.6 M"), (88, "88")]
+    ("count", "written"),
+    [(7656, "7.66 k"), (23_585_984, "23.6 M"), (88, "88"), (999_700, "1 M"), (1.2e9, "1.2 G")],
 )
-def test_many_numbers_are_written_short(count: int, written: str) -> None:
+def test_many_numbers_are_written_short(count: float, written: str) -> None:
     assert many(count) == written
 
 

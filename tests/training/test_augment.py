@@ -124,3 +124,12 @@ def test_what_is_erased_is_a_share_of_the_picture() -> None:
     assert share.max() < 0.3
     assert (share > 0).float().mean() > 0.9
     assert not augment(shown, 32, replace(NONE, erase=0.0), generator()).any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_changes_images_as_the_processor_does() -> None:
+    shown = pictures(6)
+    here = augment(shown, 48, Augmentation(), generator(3))
+    there = augment(shown.cuda(), 48, Augmentation(), generator(3))
+    assert there.is_cuda
+    assert float((there.cpu() - here).abs().mean()) < 0.5

@@ -417,6 +417,18 @@ def test_rates_grow_with_depth_and_norms_do_not_decay(make: Make) -> None:
     assert sorted(held) == sorted(id(p) for p in network.parameters())
 
 
+def test_a_body_without_batch_norm_learns_at_a_tenth() -> None:
+    s = Finetune(backbone="test_vit", weights="nothing", stem_rate=0.5)
+    body: Any = build(s.backbone, s.weights)
+    groups = parameter_groups(Classifier(body, body.body.num_features, 3), s)
+    assert [g["share"] for g in groups[-2:]] == [1.0, 1.0]
+    shares = [g["share"] for g in groups[:-2]]
+    assert (min(shares), max(shares)) == (pytest.approx(0.05), pytest.approx(0.1))
+    both = build("resnet18+vgg11", "nothing")
+    shares = [g["share"] for g in parameter_groups(Classifier(both, 1024, 3), s)[:-2]]
+    assert (min(shares), max(shares)) == (pytest.approx(0.05), 1.0)
+
+
 def test_frozen_layers_have_no_gradient_and_keep_their_weights(make: Make) -> None:
     job, network = make(phases=((32, 4),), frozen_depth=0.4)
     before = {name: p.clone() for name, p in network.named_parameters()}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from cytowell.evaluation.figures import BLUE, GREEN, GREY, ORANGE, draw_svg
 from cytowell.evaluation.pages import environment
@@ -17,6 +16,9 @@ from cytowell.storage import write_text
 
 MOST_PAIRS = 21
 """Pairs that the page lists; of more, those with the best candidate."""
+
+LONGEST = 38
+"""Letters of a name in the picture of ranks."""
 
 HEADS = {
     "learner": "Candidate",
@@ -35,7 +37,7 @@ HEADS = {
 
 def write_page(path: Path, told: Any) -> None:
     """Write ``report.html`` of a comparison (`runs.table.Told`), whole or not at all."""
-    pairs: pd.DataFrame = listed(told.pairs, told.ranks)
+    pairs: pd.DataFrame = listed(told.pairs, told.table)
     page = (
         environment()
         .get_template("comparison.html.j2")
@@ -49,7 +51,7 @@ def write_page(path: Path, told: Any) -> None:
             spread=[_spread(row) for row in told.spread.to_dict("records")],
             accuracies=accuracy_plot(told.table),
             ranks=rank_plot(told.ranks, told.cliques),
-            divided=(divided := told.spread["cells"].max() > 1),
+            divided=(divided := told.spread["cells"].max() > 1) or several_protocols(told.spread),
             divisions=spread_plot(told.cells) if divided else "",
             curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
             origin=told.dataset.origin,
@@ -107,7 +109,7 @@ def rank_plot(ranks: dict[str, float], cliques: Sequence[Sequence[str]]) -> str:
             axes.plot([ranks[name]] * 2 + [side], [top, y, y], color=GREY, lw=0.8)
             axes.plot(ranks[name], top, "o", color=BLUE, ms=4, clip_on=False)
             axes.annotate(
-                f"{name}  {ranks[name]:.2f}", (side, y), xytext=(-4 if first else 4, 0),
+                f"{_short(name)}  {ranks[name]:.2f}", (side, y), xytext=(-4 if first else 4, 0),
                 textcoords="offset points", va="center", ha="right" if first else "left",
                 annotation_clip=False,
             )  # fmt: skip
@@ -116,7 +118,7 @@ def rank_plot(ranks: dict[str, float], cliques: Sequence[Sequence[str]]) -> str:
             y = top + 0.55 + 0.5 * i
             axes.plot([min(ends) - 0.04, max(ends) + 0.04], [y, y], color=ORANGE, lw=3.5)
         axes.set_xlim(0.5, len(order) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(range(1, len(order) + 1, 1 + len(order) // 12))
         axes.set_ylim(0, top + 0.9 + 0.5 * len(bars))
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -124,6 +126,11 @@ def rank_plot(ranks: dict[str, float], cliques: Sequence[Sequence[str]]) -> str:
         return figure
 
     return draw_svg(draw)
+
+
+def _short(name: str) -> str:
+    """Leave out the middle of a name that a picture has no room for."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
 
 
 def spread_plot(cells: pd.DataFrame) -> str:
@@ -206,18 +213,25 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def listed(pairs: pd.DataFrame, ranks: dict[str, float]) -> pd.DataFrame:
-    """Give the pairs that a page has room for."""
+def several_protocols(spread: pd.DataFrame) -> bool:
+    """Whether more than one protocol was asked."""
+    return bool(spread["protocol"].nunique() > 1)
+
+
+def listed(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Give the pairs that a page has room for: all, or those with the most accurate candidate."""
     if len(pairs) <= MOST_PAIRS:
         return pairs
-    best = min(ranks, key=lambda n: ranks[n])
-    return pairs[(pairs["first"] == best) | (pairs["second"] == best)]
+    known = table[table["error"] == ""]
+    best = known["learner"].iloc[int(known["test_accuracy"].to_numpy().argmax())]
+    some: pd.DataFrame = pairs[(pairs["first"] == best) | (pairs["second"] == best)]
+    return some
 
 
 def many(count: float) -> str:
     """Write how many numbers are kept: 436,898 as 437 k."""
-    for size, mark in ((1e6, " M"), (1e3, " k")):
-        if count >= size:
+    for size, mark in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * size:
             return f"{count / size:.3g}{mark}"
     return _number(count, 0)
 

@@ -43,8 +43,10 @@ class Stages:
 
 
 UNNORMED = 0.1
-"""Share of the rate for networks without batch norm: VGG and vision transformers lose at the full
-rate what they know (VGG-16 on PBC at 48 px, 75 steps: 41 % right at 2e-3, 70 % at 5e-4)."""
+"""Share of the rate for timm's networks without batch norm (VGG, vision transformers, ConvNeXt).
+
+VGG-16 on PBC at 48 px after 75 steps: 41 % right at the full rate of 2e-3, 70 % at a quarter; at
+this tenth 98.3 % after 8 epochs at 128 px."""
 
 
 class Layers(NamedTuple):

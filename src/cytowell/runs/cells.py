@@ -59,8 +59,8 @@ class Cell:
 
     def key(self, digest: str) -> str:
         """Hash all that decides the answer; `digest` is the data set's."""
-        # Whether whole photographs are asked about too is the candidate's matter.
-        fit = asdict(replace(self.fit, raw_and_cropped=False))
+        # Whether whole photographs are asked about too, and views, are the candidate's matter.
+        fit = asdict(replace(self.fit, raw_and_cropped=False, views=None))
         said = [digest, essence(self.candidate), fit, self.seed, self.permuted]
         mark = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for rows in (self.train, self.validation, self.test):

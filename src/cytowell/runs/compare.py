@@ -309,9 +309,9 @@ def _compute(
         cell = everything[number][1]
         if not answer.error:
             # What TensorBoard shows stays; what only a resumed training needs goes.
-            for place in [*(store / _name(cell, keys[number])).rglob("checkpoints")]:
-                shutil.rmtree(place, ignore_errors=True)
-        heard.said(f"{cell.candidate.name}, {cell.protocol} {cell.fold}: {_came(cell, answer)}")
+            shutil.rmtree(store / _name(cell, keys[number]) / "checkpoints", ignore_errors=True)
+        what = f"{'control with ' if cell.permuted else ''}{cell.candidate.name}"
+        heard.said(f"{what}, {cell.protocol} {cell.fold}: {_came(cell, answer)}")
         heard.ticked(len(found), len(everything), "cells")
     grid.done = [Done(c, found[i], d.labels[c.test]) for i, (d, c) in enumerate(everything)]
 

@@ -50,8 +50,9 @@ def tuned(
     if not candidate.network and candidate.recipe.learner not in KNOBS:
         return candidate
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    asked = replace(fit, views=None)  # the candidate's settings have them
     study = _study(
-        f"{candidate.name}, seed {division.seed}, {fit}, {dataset.digest()[:12]}",
+        f"{candidate.name}, seed {division.seed}, {asked}, {dataset.digest()[:12]}",
         folder / "tune.db",
         fit.seed,
     )

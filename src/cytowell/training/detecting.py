@@ -303,8 +303,8 @@ def find_all(
         image = open_upright(photograph.path)
         boxed = letterbox(image, side, False)
         corners, scores = network(torch.from_numpy(boxed.pixels[None]).to(device))
-        back = boxed.back(corners[0].double().cpu().numpy())
-        found = kept(*likely(back, scores[0].double().cpu().numpy(), FAINTEST), image.size, OVERLAP)
+        back = boxed.back(corners[0].cpu().double().numpy())
+        found = kept(*likely(back, scores[0].cpu().double().numpy(), FAINTEST), image.size, OVERLAP)
         seen.append(
             Seen(photograph.boxes, photograph.labels, found.boxes, found.labels, found.scores)
         )

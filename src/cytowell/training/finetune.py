@@ -88,13 +88,8 @@ class FinetuneLearner:
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
         backbone = build(s.backbone, s.weights).eval()
         _require_sizes(backbone, s)
-        place: Any = Fabric(accelerator=s.accelerator, devices=1)
-        backbone.to(place.device)
-        record, remarks = self._record(task, learn, backbone)
+        record, remarks, features = self._probed(task, learn, backbone)
         subclasses, second = _subclasses(task.dataset, order, s, remarks)
-        features = probe_features(backbone, learn, replace(record, size=s.phases[0][0]), PROBED)
-        # Other processes are handed what lies in ordinary memory.
-        backbone.cpu()
         projection = s.projection if s.objective == "contrastive" else 0
         network = Classifier(
             backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
@@ -119,6 +114,31 @@ class FinetuneLearner:
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
         return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
+
+    def _probed(
+        self, task: Task, learn: Dataset, backbone: Any
+    ) -> tuple[Preprocessing, list[str], npt.NDArray[np.float32]]:
+        """Choose the crop and give the features of the first images; the backbone comes back.
+
+        It is done where the training will be done, if that is one device with memory to spare.
+        """
+        s: Finetune = task.settings
+        place: Any = Fabric(accelerator=s.accelerator if s.devices == 1 else "cpu", devices=1)
+        try:
+            return self._seen(task, learn, backbone.to(place.device))
+        except RuntimeError as error:
+            if place.device.type == "cpu" or not _is_memory(error):
+                raise
+            return self._seen(task, learn, backbone.cpu())
+        finally:
+            backbone.cpu()
+
+    def _seen(
+        self, task: Task, learn: Dataset, backbone: Any
+    ) -> tuple[Preprocessing, list[str], npt.NDArray[np.float32]]:
+        record, remarks = self._record(task, learn, backbone)
+        first = replace(record, size=task.settings.phases[0][0])
+        return record, remarks, probe_features(backbone, learn, first, PROBED)
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings

@@ -372,7 +372,7 @@ def _calls(
         calls.append(logits.argmax(dim=1).cpu().numpy())
         if truth is not None:
             known = torch.from_numpy(truth[i : i + 64]).to(fabric.device)
-            losses.append(F.cross_entropy(logits, known, reduction="none").double().cpu().numpy())
+            losses.append(F.cross_entropy(logits, known, reduction="none").cpu().double().numpy())
     lost = np.concatenate(losses) if losses else np.zeros(0)
     return lost, np.concatenate(calls).astype(np.int64)
 
