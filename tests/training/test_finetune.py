@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 import cytowell
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Task
+from cytowell.models.backbone import Backbone
 from cytowell.models.build import build
+from cytowell.training import finetune
 from cytowell.training.finetune import LEARNER, TIGHT, Trained, probe_features
 from cytowell.training.packs import pack
 from cytowell.training.recipe import Finetune
@@ -181,3 +184,23 @@ def test_two_processes_learn_one_network(
     assert all(np.isfinite(p.validation_loss) for p in trained.curve)
     for value in trained.network.state_dict().values():
         assert torch.isfinite(value).all()
+
+
+def test_a_probe_that_a_gpu_has_no_memory_for_is_made_on_the_processor(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[object] = []
+    gpu = SimpleNamespace(type="cuda")
+    real = Backbone.to
+
+    def short_of_memory(self: Backbone, *given: Any, **named: Any) -> Backbone:
+        places.append(given[0] if given else None)
+        if given and given[0] is gpu:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1.00 GiB")
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(finetune, "Fabric", lambda **named: SimpleNamespace(device=gpu))
+    monkeypatch.setattr(Backbone, "to", short_of_memory)
+    trained = fit(task(dataset, tiny, tmp_path, phases=((32, 2),)))
+    assert places[0] is gpu
+    assert trained.curve[-1].step == 2

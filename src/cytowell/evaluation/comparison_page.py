@@ -38,6 +38,7 @@ HEADS = {
 def write_page(path: Path, told: Any) -> None:
     """Write ``report.html`` of a comparison (`runs.table.Told`), whole or not at all."""
     pairs: pd.DataFrame = listed(told.pairs, told.table)
+    divided = bool(told.spread["cells"].max() > 1)
     page = (
         environment()
         .get_template("comparison.html.j2")
@@ -51,7 +52,7 @@ def write_page(path: Path, told: Any) -> None:
             spread=[_spread(row) for row in told.spread.to_dict("records")],
             accuracies=accuracy_plot(told.table),
             ranks=rank_plot(told.ranks, told.cliques),
-            divided=(divided := told.spread["cells"].max() > 1) or several_protocols(told.spread),
+            spreads=divided or told.spread["protocol"].nunique() > 1,
             divisions=spread_plot(told.cells) if divided else "",
             curves=[(name, curve_plot(part)) for name, part in _by_candidate(told.curves)],
             origin=told.dataset.origin,
@@ -195,7 +196,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         return {"learner": row["learner"], "error": row["error"]}
     shares = {n: f"{row[n]:.3f}" for n in ("train_accuracy", "macro_f1", "balanced_accuracy")}
     interval = f"{row['test_accuracy']:.3f} ({row['test_low']:.3f}-{row['test_high']:.3f})"
-    weights, whole = str(row["weights"]), f"{row['fit_seconds']:.0f}"
+    weights = str(row["weights"])
     seen = f"{row['sees']}, from {weights}" if weights else str(row["sees"])
     return {
         "learner": row["learner"],
@@ -205,17 +206,12 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         "ece": f"{row['ece']:.3f}",
         "gap": f"{row['gap']:.3f}",
         "diagnosis": row["diagnosis"],
-        "fit_seconds": f"{row['fit_seconds']:.3g}" if row["fit_seconds"] < 100 else whole,
+        "fit_seconds": f"{row['fit_seconds']:.1f}",
         "images_per_second": f"{row['images_per_second']:.0f}",
         "parameters": many(row["parameters"]),
         "bundle_megabytes": _number(row["bundle_megabytes"], 1),
         "error": "",
     }
-
-
-def several_protocols(spread: pd.DataFrame) -> bool:
-    """Whether more than one protocol was asked."""
-    return bool(spread["protocol"].nunique() > 1)
 
 
 def listed(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
