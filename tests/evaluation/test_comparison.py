@@ -99,6 +99,8 @@ def test_the_words_follow_the_tests() -> None:
     assert in_words(names, scores, apart).startswith("b is better than every other")
     same = [pair(0, 1, False), pair(0, 2, False), pair(1, 2, False)]
     assert "all three may be equally good" in in_words(names, scores, same)
+    two = [p for p in same if {p.first, p.second} == {0, 1}]
+    assert "both may be equally good" in in_words(names[:2], scores[:2], two)
     assert "alone" in in_words(["a"], [1.0], [])
 
 

@@ -172,6 +172,8 @@ def in_words(names: Sequence[str], accuracies: Sequence[float], compared: Sequen
     ]
     if not equal:
         return f"{names[best]} is better than every other (Holm-adjusted p below {ALPHA:g})."
+    if len(names) == 2:
+        return "The two cannot be told apart: both may be equally good."
     count = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
     many = count.get(len(equal) + 1, str(len(equal) + 1))
     if len(equal) + 1 == len(names):
