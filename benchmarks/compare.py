@@ -1,11 +1,12 @@
 """What a comparison does beside its table, on a few real images: protocols, control, choice, Ray.
 
-    python benchmarks/compare.py [--per-class 40] [--out runs/compare]
+    python benchmarks/compare.py [--per-class 40] [--only families] [--out runs/compare]
 
 Learners of seconds by folds, shuffles and a hold-out, with the control that must fall to chance,
 the diagnosis and a choice; one network with three optimisers, SMOTE on its features; a search for
-settings; and the same cells as tasks of Ray. Of so few images no figure says which learner is
-better.
+settings; networks of other families from nothing, which show that they learn and nothing of what
+they are worth; and the same cells as tasks of Ray. Of so few images no figure says which learner
+is better.
 """
 
 from __future__ import annotations
@@ -42,6 +43,24 @@ STEPS: tuple[tuple[str, Question], ...] = (
     ),
     ("search", Question(("logistic-regression", "knn"), HOLDOUT, tune=5)),
     ("joblib", Question(("logistic-regression", "knn", "svm"), HOLDOUT, jobs=2)),
+    (
+        "families",
+        Question(
+            (
+                "mobilenet-v3@nothing",
+                "efficientnetv2-s@nothing",
+                "efficientnet_b1@nothing",
+                "convnext_atto@nothing",
+                "cnn+mobilenet-v2@nothing",
+            ),
+            HOLDOUT,
+            fit=Fit(side=64, epochs=2, views=1),
+        ),
+    ),
+    (
+        "transformers",
+        Question(("vit_tiny_patch16_224@nothing",), HOLDOUT, fit=Fit(side=224, epochs=2, views=1)),
+    ),
     ("Ray", Question(("logistic-regression", "knn", "svm"), HOLDOUT, engine="ray")),
 )
 
@@ -49,6 +68,7 @@ STEPS: tuple[tuple[str, Question], ...] = (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--per-class", type=int, default=40)
+    parser.add_argument("--only", default="", help="the step that begins so")
     parser.add_argument("--out", default="runs/compare")
     given = parser.parse_args()
     whole = cytowell.read(data_folder("pbc"))
@@ -61,6 +81,8 @@ def main() -> None:
     print(f"{len(data)} images of PBC, {given.per_class} a class, by image")
     done: dict[str, Comparison] = {}
     for name, question in STEPS:
+        if not name.startswith(given.only):
+            continue
         start = time.monotonic()
         done[name] = compare(data, Path(given.out) / name.split(",")[0], question)
         print(f"\n{name}, {time.monotonic() - start:.0f} s")
@@ -71,6 +93,8 @@ def main() -> None:
             print(f"  {sentence}")
         if (choice := done[name].choice) is not None:
             print(f"  {choice.sentence}")
+    if not {"joblib", "Ray"} <= set(done):
+        return
     column = "test_accuracy"
     same = done["joblib"].table[column].equals(done["Ray"].table[column])
     print(f"\nRay and joblib: {'the same' if same else 'NOT the same'} accuracies")

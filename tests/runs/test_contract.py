@@ -146,6 +146,36 @@ def test_every_network_learns_an_epoch_and_is_exported(name: str, cells_of_ten: 
     assert "nothing" in answer.weights
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "side"), [("cnn+inception-v3", 96), ("test_vit", 160), ("test_convnext", 96)]
+)
+def test_what_takes_one_side_or_two_learns_by_the_default_recipe(
+    name: str, side: int, cells_of_ten: Dataset
+) -> None:
+    fit = Fit(side=side, epochs=1, weights="nothing", views=1)
+    made = candidates([name], fit)[0]
+    assert made.recipe.settings.crop == "auto"
+    answer = computed(made, cells_of_ten, fit)
+    assert not answer.error
+    assert answer.ships
+
+
+def test_whatever_a_library_raises_is_the_error_of_its_row(
+    cells_of_ten: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (TypeError("no\nsecond line"), AssertionError(), KeyError("x")):
+
+        def broken(*given: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr("cytowell.runs.cells._compute", broken)
+        made = candidate("knn")
+        answer = compute(cells_of_ten, cell(made, cells_of_ten))
+        assert answer.error.startswith(type(error).__name__)
+        assert "second line" not in answer.error
+
+
 @pytest.fixture(scope="module")
 def cells_of_ten(cells: Path) -> Dataset:
     """Give ten images a class, as many as there are of three classes."""

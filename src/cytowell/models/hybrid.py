@@ -45,7 +45,8 @@ class Branches(nn.Module):
         for branch, share in zip(self.bodies, self.shares, strict=True):
             seen = pixels
             if share < 1:
-                side = [round(n * share) for n in pixels.shape[2:]]
+                # While a graph is traced sides are tensors; it is for one side, which stays in it.
+                side = [round(int(n) * share) for n in pixels.shape[2:]]
                 seen = F.interpolate(pixels, size=side, mode="bilinear", align_corners=False)
             maps += branch.last_maps(branch.normalise(seen))
         return tuple(maps)

@@ -29,6 +29,13 @@ from cytowell.runtime.outside import parameters
 from cytowell.storage import replacing, write_text
 from cytowell.types import Dataset, FloatArray, IntArray
 
+FAULTS = (
+    MemoryError, RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError,
+    ArithmeticError,
+)  # fmt: skip
+"""What a network's own libraries raise for a size, a batch or an operation that it cannot take. Not
+every exception: one that ends a hopeless search comes through here."""
+
 TIMED = 64
 """Images that a learner that ships nothing is timed on."""
 
@@ -111,9 +118,9 @@ def compute(
             return _compute(dataset, cell, Path(name), pointed)
     except CytowellError as error:
         return failed(dataset, cell, str(error))
-    except (MemoryError, RuntimeError, ValueError) as error:
-        # A network's own libraries raise these for a size or a batch that it cannot take.
-        return failed(dataset, cell, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+    except FAULTS as error:
+        said = next(iter(str(error).splitlines()), "")
+        return failed(dataset, cell, f"{type(error).__name__}: {said}")
 
 
 def keep(folder: Path, key: str, answer: Answer) -> None:

@@ -36,6 +36,9 @@ TIGHT = 0.83
 SMALLEST = 4
 """Images a step below which a batch is not halved again."""
 
+CROP_SIDE = 128
+"""Side at which the crop is weighed, if the network takes it: vision transformers take one only."""
+
 PROBED = 1500
 """Images that a linear probe looks at: enough to start from, seconds to read."""
 
@@ -143,6 +146,7 @@ class FinetuneLearner:
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
         whole = replace(task.reading, size=s.size, crop=1.0)
+        side = s.size if _refusal(backbone, CROP_SIDE) else CROP_SIDE
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
         tight = replace(whole, crop=TIGHT)
@@ -150,7 +154,7 @@ class FinetuneLearner:
         labels = learn.labels[:PROBED]
         groups = learn.groups[:PROBED]
         for record in (whole, tight):
-            features = probe_features(backbone, learn, replace(record, size=128), PROBED)
+            features = probe_features(backbone, learn, replace(record, size=side), PROBED)
             logits = out_of_fold(
                 features, labels, groups, len(learn.classes), 0.01, "none", task.seed, count=4
             )
@@ -214,14 +218,22 @@ def _is_memory(error: BaseException) -> bool:
 def _require_sizes(backbone: Any, s: Finetune) -> None:
     """Refuse a side that the network cannot take, before anything is learnt."""
     for side in dict.fromkeys(side for side, _ in s.phases):
-        try:
-            backbone.pooled(backbone.normalise(torch.zeros(1, 3, side, side)))
-        except Exception as error:  # each network has its own way to say so
+        if why := _refusal(backbone, side):
             raise RecipeError(
-                f"{s.backbone} cannot take images of {side} px ({str(error).splitlines()[0]}).",
+                f"{s.backbone} cannot take images of {side} px ({why}).",
                 f"Use --side or phases of a size it knows; its weights were learnt at "
                 f"{backbone.side} px.",
-            ) from error
+            )
+
+
+@torch.no_grad()
+def _refusal(backbone: Any, side: int) -> str:
+    """Give why a network cannot take a side, "" if it can."""
+    try:
+        backbone.pooled(backbone.normalise(torch.zeros(1, 3, side, side).to(backbone.mean.device)))
+    except Exception as error:  # each network has its own way to say so
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""
 
 
 @torch.no_grad()
