@@ -214,6 +214,15 @@ def test_a_network_that_gives_no_numbers_does_not_pass() -> None:
         prove(network, session, Head(head.weight * np.nan, head.bias), pixels(8))
 
 
+def test_a_network_that_hangs_on_the_last_digits_is_said_to_have_learnt_too_little() -> None:
+    network, session, head = parts()
+    with torch.no_grad():
+        network.head.weight.mul_(1e6)
+    with pytest.raises(ParityError, match="learnt too little"):
+        prove(network, session, Head(head.weight * 1e6, head.bias), pixels(8))
+    assert network.head.weight.dtype == torch.float32
+
+
 def test_a_pretrained_network_becomes_a_frozen_backbone(tmp_path: Path) -> None:
     export_backbone("efficientnet-lite0", tmp_path / "out", size=64)
     opened = open_backbone(tmp_path / "out", "it")

@@ -88,6 +88,25 @@ def test_convolutions_alone_fill_vgg(tmp_path: Path) -> None:
     assert torch.equal(built.body.state_dict()["features.0.weight"], kept["features.0.weight"])
 
 
+@torch.no_grad()
+def test_a_transformer_takes_a_side_of_ones_own_and_starts_again_from_it(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    first = build("test_vit", "nothing").eval()
+    whole = first.body.pos_embed
+    first.fit_to(96)
+    seen = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    assert first.body.pos_embed.shape[1] == 1 + (96 // 16) ** 2 < whole.shape[1]
+    save_file(first.body.state_dict(), tmp_path / "at-96.safetensors")
+    again = build("test_vit", str(tmp_path / "at-96.safetensors")).eval()
+    assert torch.equal(*(b.pooled(b.normalise(seen)) for b in (first, again)))
+    again.fit_to(160)
+    assert again.body.pos_embed.shape == whole.shape
+    plain = build(TINY, "nothing")
+    before = {k: v.clone() for k, v in plain.body.state_dict().items()}
+    plain.fit_to(96)
+    assert all(torch.equal(v, before[k]) for k, v in plain.body.state_dict().items())
+
+
 def test_half_precision_becomes_float(tmp_path: Path) -> None:
     state = {k: v.half() if v.is_floating_point() else v for k, v in tiny(1).state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")

@@ -18,6 +18,7 @@ def export_backbone(name: str, out: Path, size: int = 224, weights: str = "") ->
     Its weights are stored in half precision.
     """
     backbone = build(name, weights).eval()
+    backbone.fit_to(size)
     round_to_half(backbone)
     exported = to_onnx(backbone, size, half=True)
     origin = backbone.provenance

@@ -36,6 +36,7 @@ def export(trained: Trained, pixels: Pixels) -> Makings:
     """
     network = trained.network
     backbone = network.backbone
+    backbone.fit_to(trained.record.size)
     if trained.settings.half:
         round_to_half(backbone)
     exported = to_onnx(backbone, trained.record.size, trained.settings.half)

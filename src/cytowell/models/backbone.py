@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -102,6 +104,19 @@ class Backbone(nn.Module):
         self.stages = taps_of(body) if stages is None else stages
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def fit_to(self, side: int) -> None:
+        """Resample the positions of a network that takes images of one side only, if timm can.
+
+        Vision transformers and Swin do: DINOv2's weights were learnt at 518 px, for which a
+        laptop has no time. Others, and sides that theirs cannot be, are left as they are.
+        """
+        body: Any = self.body
+        if hasattr(body, "set_input_size"):
+            # Each network has its own way to say that it cannot.
+            with warnings.catch_warnings(), suppress(Exception):
+                warnings.simplefilter("ignore")
+                body.set_input_size(img_size=side)
 
     def normalise(self, image: Tensor) -> Tensor:
         """Turn pixels (N, 3, H, W), 0..255 of any type, into the body's input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def load_into(body: nn.Module, weights: str) -> str:
     """
     file = weights_file(weights)
     state = _read(file)
+    _take_positions(body, state)
     own = body.state_dict()
     fitting: dict[str, Tensor] = {}
     for key in own:
@@ -52,6 +54,20 @@ def load_into(body: nn.Module, weights: str) -> str:
     own.update(fitting)
     body.load_state_dict(own)
     return f"file {file.name}, sha256 {sha256(file)[:16]}"
+
+
+def _take_positions(body: Any, state: dict[str, Any]) -> None:
+    """Give a vision transformer the side that stored positions (1, tokens, D) are for."""
+    names = ("pos_embed", "body.pos_embed", "module.pos_embed")
+    stored = next((state[name] for name in names if name in state), None)
+    own = getattr(body, "pos_embed", None)
+    if own is None or not isinstance(stored, Tensor) or not hasattr(body, "set_input_size"):
+        return
+    patches = body.patch_embed.num_patches
+    others = own.shape[1] - patches
+    across = math.isqrt(max(0, stored.shape[1] - others))
+    if stored.ndim == own.ndim and across**2 not in (0, patches):
+        body.set_input_size(img_size=across * body.patch_embed.patch_size[0])
 
 
 def weights_file(weights: str) -> Path:

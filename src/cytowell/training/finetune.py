@@ -217,12 +217,15 @@ def _is_memory(error: BaseException) -> bool:
 @torch.no_grad()
 def _require_sizes(backbone: Any, s: Finetune) -> None:
     """Refuse a side that the network cannot take, before anything is learnt."""
-    for side in dict.fromkeys(side for side, _ in s.phases):
+    sides = list(dict.fromkeys(side for side, _ in s.phases))
+    if len(sides) == 1 and _refusal(backbone, sides[0]):
+        backbone.fit_to(sides[0])
+    for side in sides:
         if why := _refusal(backbone, side):
             raise RecipeError(
                 f"{s.backbone} cannot take images of {side} px ({why}).",
                 f"Use --side or phases of a size it knows; its weights were learnt at "
-                f"{backbone.side} px.",
+                f"{backbone.side} px. A vision transformer takes one side in all phases.",
             )
 
 
