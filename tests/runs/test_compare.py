@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -293,6 +294,16 @@ def test_another_data_sets_folder_is_refused(
 def test_an_unknown_candidate_gets_the_nearest(word: str, near: str) -> None:
     with pytest.raises(UnknownName, match=near):
         candidates([word], Fit())
+
+
+@pytest.mark.parametrize("wrong", [{"views": 3}, {"epochs": 0}, {"epochs": math.nan}])
+def test_what_no_network_could_do_is_refused_though_none_is_asked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(wrong))):
+        Fit(**wrong)
+
+
+def test_whole_epochs_are_the_same_cell_however_they_are_said() -> None:
+    assert repr(Fit(epochs=8)) == repr(Fit(epochs=8.0))
 
 
 def test_candidates_are_read_from_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,25 +86,55 @@ def test_the_crop_is_weighed_by_a_probe(
     assert "linear probe" in trained.remarks[0]
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], Any]:
+    """Give the network as it is before its first step."""
+
+    def begin(given: Task) -> Any:
+        def stop(job: Any, network: Any, resume: bool) -> Any:
+            seen.append(network.eval())
+            raise KeyboardInterrupt
+
+        seen: list[torch.nn.Module] = []
+        monkeypatch.setattr("cytowell.training.finetune.train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            LEARNER.fit(given)
+        return seen[0]
+
+    return begin
+
+
 def test_the_head_starts_from_a_probe(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path, started: Callable[[Task], Any]
 ) -> None:
-    started: list[torch.nn.Module] = []
-
-    def stop(job: Any, network: Any, resume: bool) -> Any:
-        started.append(network.eval())
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cytowell.training.finetune.train", stop)
     given = task(dataset, tiny, tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        LEARNER.fit(given)
+    network = started(given)
     learn = dataset.take(given.train)
     pixels = pack(learn, Preprocessing(size=32))
     with torch.no_grad():
-        logits = started[0](torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2))[0]
+        logits = network(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2))[0]
     right = (logits.argmax(dim=1).numpy() == learn.labels).mean()
     assert right > 1.5 / len(dataset.classes)
+
+
+@pytest.mark.parametrize("differ", [True, False])
+def test_a_head_is_not_fitted_on_rounding(
+    differ: bool,
+    dataset: Dataset,
+    tiny: dict[str, Any],
+    tmp_path: Path,
+    started: Callable[[Task], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(1)
+    spread = 0.05 if differ else 1e-5
+
+    def probed(backbone: Any, learn: Dataset, *given: Any) -> Any:
+        return (1 + spread * random.normal(size=(len(learn), 256))).astype(np.float32)
+
+    monkeypatch.setattr(finetune, "probe_features", probed)
+    weight = started(task(dataset, tiny, tmp_path)).head.weight
+    assert bool((weight.abs() > 1 / 16).any()) == differ  # PyTorch starts within 1 / sqrt(256)
 
 
 def test_a_probe_sees_norms_that_fit_the_images(dataset: Dataset, tiny: dict[str, Any]) -> None:

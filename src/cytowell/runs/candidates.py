@@ -59,6 +59,15 @@ class Fit:
     by_image: bool = False
     raw_and_cropped: bool = False
 
+    def __post_init__(self) -> None:
+        if self.views not in (None, 1, 2, 4):
+            raise RecipeError(f"views = {self.views} is not known.", "Use 1, 2 or 4.")
+        if self.epochs is not None:
+            if not 0 < self.epochs < math.inf:
+                raise RecipeError(f"epochs = {self.epochs} cannot be run.", "Use more than 0.")
+            # Eight epochs are the same cell of the cache, said as 8 or as 8.0.
+            object.__setattr__(self, "epochs", float(self.epochs))
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -39,6 +39,10 @@ SMALLEST = 4
 CROP_SIDE = 128
 """Side at which the crop is weighed, if the network takes it: vision transformers take one only."""
 
+STILL = 1e-3
+"""Features that vary by less than this share of their mean say nothing; those of networks that
+have learnt, and of most that have not, vary by a hundredth and more."""
+
 PROBED = 1500
 """Images that a linear probe looks at: enough to start from, seconds to read."""
 
@@ -97,8 +101,9 @@ class FinetuneLearner:
         network = Classifier(
             backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
         )
-        head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
-        network.set_head(head.weight, head.bias)
+        if _differ(features):
+            head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
+            network.set_head(head.weight, head.bias)
         task.folder.mkdir(parents=True, exist_ok=True)
         job = Job(
             settings=s,
@@ -212,6 +217,16 @@ def _trained(job: Job, network: Classifier, task: Task) -> tuple[Classifier, lis
 def _is_memory(error: BaseException) -> bool:
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
+def _differ(features: npt.NDArray[np.float32]) -> bool:
+    """Say whether features (N, D) differ between images by more than their rounding.
+
+    Those of DINOv2 from nothing do not: its blocks begin by adding a hundred-thousandth. A head
+    fitted on them would make rounding large, and the first steps fly apart.
+    """
+    spread, mean = features.std(axis=0), np.abs(features.mean(axis=0))
+    return bool(np.median(spread) > STILL * np.median(mean))
 
 
 @torch.no_grad()
