@@ -71,9 +71,23 @@ def test_threshold_is_the_lowest_that_keeps_the_promise() -> None:
 
 
 def test_threshold_of_a_tiny_part() -> None:
-    right = _two([0.99, 0.9, 0.8, 0.6])
-    assert fit_threshold(right, np.zeros(4, dtype=np.int64)) == pytest.approx(0.6)
-    assert fit_threshold(right, np.array([0, 0, 1, 0])) == pytest.approx(0.9)
+    right = _two([0.99, 0.96, 0.8, 0.6])
+    none = np.zeros(4, dtype=np.int64)
+    assert fit_threshold(right, none) == pytest.approx(0.95), "four by luck are no proof"
+    assert fit_threshold(right, none, wrong=0.25) == pytest.approx(0.6), "four are enough for that"
+    assert fit_threshold(right, np.array([0, 1, 0, 1])) == pytest.approx(0.99)
+
+
+def test_few_images_that_are_right_do_not_open_the_door() -> None:
+    random = np.random.default_rng(5)
+    share = []
+    for _ in range(200):
+        top = 0.4 + 0.6 * random.beta(3, 1, 600)
+        labels = (random.random(600) > top).astype(np.int64)  # as sure as it says
+        found = fit_threshold(_two(list(top[:8])), labels[:8])
+        made = top[8:] >= found
+        share.append((labels[8:][made] != 0).mean() if made.any() else 0.0)
+    assert np.quantile(share, 0.9) < 0.05
 
 
 def test_threshold_where_the_surest_call_is_wrong() -> None:
@@ -88,6 +102,9 @@ def test_one_sure_error_of_eight_does_not_stop_all_deciding() -> None:
     labels[0] = 1
     assert fit_threshold(sure, labels) == pytest.approx(0.95)
     assert fit_threshold(sure, labels, wrong=0.05) == pytest.approx(0.9), "never below 0.9"
+    labels[0] = 0
+    assert fit_threshold(sure, labels) == pytest.approx(0.95)
+    labels[0] = 1
     labels[:2] = 1  # two are no accident
     assert fit_threshold(sure, labels) > 0.995
     many = _two([0.995] * 20 + [0.99] * 100)
@@ -97,8 +114,8 @@ def test_one_sure_error_of_eight_does_not_stop_all_deciding() -> None:
 
 
 def test_threshold_decides_equal_confidences_together() -> None:
-    found = fit_threshold(_two([0.9, 0.9, 0.95]), np.array([0, 1, 0]))
-    assert found == pytest.approx(0.95)
+    found = fit_threshold(_two([0.96, 0.96, 0.97]), np.array([1, 1, 0]))
+    assert found == pytest.approx(0.97)
 
 
 def test_threshold_without_labels_decides_nothing() -> None:

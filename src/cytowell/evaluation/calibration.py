@@ -104,16 +104,14 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     The lowest confidence (largest probability of a row) seen, at which the calls of at least that
     confidence are wrong in at most a share of `wrong`. A call is made at or above the threshold.
 
-    With fewer than 1/`wrong` images a single wrong call breaks the rule, so the threshold lies
-    above the most confident error. Where every call is right it is the lowest confidence seen:
-    nothing less sure than what was shown to be right is decided. Where no confidence satisfies the
-    rule (the surest call is wrong), it is just above the surest error, at most 1. Without any
-    labelled row it is 1: nothing speaks for deciding.
+    Where no confidence satisfies the rule (the surest call is wrong), it is just above the surest
+    error, at most 1. Without any labelled row it is 1: nothing speaks for deciding.
 
-    So few images prove no share of `wrong`, whichever way they fall out: of eight, one sure error
-    would leave next to nothing decided. A single error, no more than the probabilities promise
-    (their sum, and two standard deviations), then lifts the threshold to 1 - 5 `wrong` and no
-    further, and never is that below 0.9.
+    Fewer than 1/`wrong` images prove no share of `wrong`, whichever way they fall out: eight calls
+    that are right by luck would let nearly everything be decided, one sure error next to nothing.
+    The probabilities then have a say. The threshold is 1 - 5 `wrong` at least (0.9 where that is
+    less), and a single error, no more than the probabilities promise (their sum, and two standard
+    deviations), lifts it no further.
 
     Parameters
     ----------
@@ -137,9 +135,11 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
         found = float(top[kept[-1]])
     else:
         found = float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
-    promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
-    if len(top) * wrong < 1 and missed.sum() == 1 and promised >= 1:
-        found = min(found, max(0.9, 1 - 5 * wrong))
+    if len(top) * wrong < 1:
+        unproven = max(0.9, 1 - 5 * wrong)
+        promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
+        lucky = missed.sum() == 1 and promised >= 1
+        found = unproven if lucky else max(found, unproven)
     return found
 
 
