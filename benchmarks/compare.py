@@ -90,7 +90,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": "cosine"},
     "plateau": {"schedule": "plateau"},
 }
-"""Of a recipe, for one and the same network."""
+"""What each recipe changes, for one and the same network."""
 
 
 def settings(data: Dataset, out: Path) -> None:
@@ -98,7 +98,8 @@ def settings(data: Dataset, out: Path) -> None:
     for name, changed in SETTINGS.items():
         recipe = make("finetune", "quick")[0]
         chosen = replace(recipe.settings, phases=((64, 60),), small_phases=(), **changed)
-        run = cytowell.train(data, out / name.replace(" ", "-"), replace(recipe, settings=chosen))
+        folder = out / name.replace(" ", "-")
+        run = cytowell.train(data, folder, replace(recipe, settings=chosen), resume=True)
         print(f"  {name}: {percent_range(run.metrics['accuracy'], 1)}", flush=True)
 
 
@@ -117,6 +118,7 @@ def called(data: Dataset, out: Path) -> None:
     parts = pd.read_parquet(out / "parts")
     here = cytowell.load("blood").predict([s.path for s in data.samples])
     same = list(here.labels) == list(parts["label"])
+    same &= list(here.decided) == list(parts["decided"])
     print(f"  {done.photographs} in parts: {'the same' if same else 'NOT the same'} calls")
 
 

@@ -74,7 +74,9 @@ def test_threshold_of_a_tiny_part() -> None:
     right = _two([0.99, 0.96, 0.8, 0.6])
     none = np.zeros(4, dtype=np.int64)
     assert fit_threshold(right, none) == pytest.approx(0.95), "four by luck are no proof"
-    assert fit_threshold(right, none, wrong=0.25) == pytest.approx(0.6), "four are enough for that"
+    for count, least in ((299, 0.95), (300, 0.6)):  # the rule of three
+        many = np.tile(right, (75, 1))[-count:]
+        assert fit_threshold(many, np.zeros(count, dtype=np.int64)) == pytest.approx(least)
     assert fit_threshold(right, np.array([0, 1, 0, 1])) == pytest.approx(0.99)
 
 

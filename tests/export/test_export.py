@@ -221,6 +221,8 @@ def test_a_network_that_hangs_on_the_last_digits_is_said_to_have_learnt_too_litt
     with pytest.raises(ParityError, match="learnt too little"):
         prove(network, session, Head(head.weight * 1e6, head.bias), pixels(8))
     assert network.head.weight.dtype == torch.float32
+    with pytest.raises(ParityError, match="does not compute what was trained"):
+        prove(network, session, head, pixels(8))
 
 
 def test_a_pretrained_network_becomes_a_frozen_backbone(tmp_path: Path) -> None:

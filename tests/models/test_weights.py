@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,23 +89,47 @@ def test_convolutions_alone_fill_vgg(tmp_path: Path) -> None:
     assert torch.equal(built.body.state_dict()["features.0.weight"], kept["features.0.weight"])
 
 
+@pytest.mark.parametrize("name", ["test_vit3", "vit_tiny_r_s16_p8_224"])
 @torch.no_grad()
-def test_a_transformer_takes_a_side_of_ones_own_and_starts_again_from_it(tmp_path: Path) -> None:
+def test_a_transformer_takes_a_side_of_ones_own_and_starts_again_from_it(
+    name: str, tmp_path: Path
+) -> None:
     torch.manual_seed(3)
-    first = build("test_vit", "nothing").eval()
-    whole = first.body.pos_embed
+    first = build(name, "nothing").eval()
+    whole: Any = first.body.pos_embed
+    assert first.refusal(96)
+    first.fit_to(90)
+    assert first.refusal(90), "pixels beyond the last patch would never be seen"
     first.fit_to(96)
+    assert not first.refusal(96)
     seen = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
-    assert first.body.pos_embed.shape[1] == 1 + (96 // 16) ** 2 < whole.shape[1]
+    fewer: Any = first.body.pos_embed
+    assert fewer.shape[1] < whole.shape[1]
     save_file(first.body.state_dict(), tmp_path / "at-96.safetensors")
-    again = build("test_vit", str(tmp_path / "at-96.safetensors")).eval()
+    again = build(name, str(tmp_path / "at-96.safetensors")).eval()
     assert torch.equal(*(b.pooled(b.normalise(seen)) for b in (first, again)))
-    again.fit_to(160)
-    assert again.body.pos_embed.shape == whole.shape
-    plain = build(TINY, "nothing")
-    before = {k: v.clone() for k, v in plain.body.state_dict().items()}
-    plain.fit_to(96)
-    assert all(torch.equal(v, before[k]) for k, v in plain.body.state_dict().items())
+    again.fit_to(first.side)
+    assert getattr(again.body.pos_embed, "shape", None) == whole.shape
+
+
+@torch.no_grad()
+def test_positions_of_another_side_are_never_left_to_chance(tmp_path: Path) -> None:
+    swin = build("swin_s3_tiny_224", "nothing")
+    swin.fit_to(128)
+    assert not swin.refusal(128)
+    save_file(swin.body.state_dict(), tmp_path / "at-128.safetensors")
+    with pytest.raises(WeightsUnavailable, match="positions"):
+        build("swin_s3_tiny_224", str(tmp_path / "at-128.safetensors"))
+
+
+@torch.no_grad()
+def test_a_network_that_takes_a_side_is_left_alone() -> None:
+    for name in (TINY, "efficientvit_m0"):
+        network = build(name, "nothing").eval()
+        before = {k: v.clone() for k, v in network.body.state_dict().items()}
+        assert not network.refusal(128)
+        network.fit_to(128)
+        assert all(torch.equal(v, before[k]) for k, v in network.body.state_dict().items())
 
 
 def test_half_precision_becomes_float(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_every_network_learns_an_epoch_and_is_exported(name: str, cells_of_ten: 
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("cnn+inception-v3", 96), ("test_vit", 160), ("test_vit", 96), ("test_convnext", 96)],
+    [("cnn+inception-v3", 96), ("test_vit", 96), ("test_vit3", 96), ("test_convnext", 96)],
 )
 def test_what_takes_one_side_or_two_learns_by_the_default_recipe(
     name: str, side: int, cells_of_ten: Dataset

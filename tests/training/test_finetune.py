@@ -117,8 +117,12 @@ def test_the_head_starts_from_a_probe(
     assert right > 1.5 / len(dataset.classes)
 
 
-@pytest.mark.parametrize("differ", [True, False])
+@pytest.mark.parametrize(
+    ("spread", "silent", "differ"), [(0.05, 0, True), (1e-5, 0, False), (0.05, 200, True)]
+)
 def test_a_head_is_not_fitted_on_rounding(
+    spread: float,
+    silent: int,
     differ: bool,
     dataset: Dataset,
     tiny: dict[str, Any],
@@ -127,10 +131,11 @@ def test_a_head_is_not_fitted_on_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     random = np.random.default_rng(1)
-    spread = 0.05 if differ else 1e-5
 
     def probed(backbone: Any, learn: Dataset, *given: Any) -> Any:
-        return (1 + spread * random.normal(size=(len(learn), 256))).astype(np.float32)
+        features = 1 + spread * random.normal(size=(len(learn), 256))
+        features[:, :silent] = 0.0
+        return features.astype(np.float32)
 
     monkeypatch.setattr(finetune, "probe_features", probed)
     weight = started(task(dataset, tiny, tmp_path)).head.weight

@@ -107,11 +107,13 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
     Where no confidence satisfies the rule (the surest call is wrong), it is just above the surest
     error, at most 1. Without any labelled row it is 1: nothing speaks for deciding.
 
-    Fewer than 1/`wrong` images prove no share of `wrong`, whichever way they fall out: eight calls
-    that are right by luck would let nearly everything be decided, one sure error next to nothing.
-    The probabilities then have a say. The threshold is 1 - 5 `wrong` at least (0.9 where that is
-    less), and a single error, no more than the probabilities promise (their sum, and two standard
-    deviations), lifts it no further.
+    Fewer than 3/`wrong` images prove no share of `wrong` even if all are right (the rule of three;
+    Hanley & Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031): eight that are right by luck
+    would let nearly everything be decided. The probabilities then have a say: the threshold is
+    1 - 5 `wrong` at least, 0.9 where that is less, and a network that is never so sure decides
+    nothing. With fewer than 1/`wrong` one sure error would stop next to all deciding: a single one,
+    no more than the probabilities promise (their sum, and two standard deviations), lifts the
+    threshold no further than that.
 
     Parameters
     ----------
@@ -135,12 +137,11 @@ def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.
         found = float(top[kept[-1]])
     else:
         found = float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
-    if len(top) * wrong < 1:
-        unproven = max(0.9, 1 - 5 * wrong)
-        promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
-        lucky = missed.sum() == 1 and promised >= 1
-        found = unproven if lucky else max(found, unproven)
-    return found
+    unproven = max(0.9, 1 - 5 * wrong)
+    promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
+    if len(top) * wrong < 1 and missed.sum() == 1 and promised >= 1:
+        return unproven
+    return max(found, unproven) if len(top) * wrong < 3 else found
 
 
 def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:

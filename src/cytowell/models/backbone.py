@@ -105,14 +105,28 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    @torch.no_grad()
+    def refusal(self, side: int) -> str:
+        """Give why the network cannot take images of a side, "" if it can."""
+        try:
+            self.pooled(self.normalise(torch.zeros(1, 3, side, side, device=self.mean.device)))
+        except Exception as error:  # each network has its own way to say so
+            return (str(error) or type(error).__name__).splitlines()[0]
+        return ""
+
     def fit_to(self, side: int) -> None:
         """Resample the positions of a network that takes images of one side only, if timm can.
 
         Vision transformers and Swin do: DINOv2's weights were learnt at 518 px, for which a
-        laptop has no time. Others, and sides that theirs cannot be, are left as they are.
+        laptop has no time. Those that resample at every call, which cannot be exported, have it
+        done for good. A side of no whole number of patches is left to be refused: the pixels
+        beyond the last one would never be seen.
         """
         body: Any = self.body
-        if hasattr(body, "set_input_size"):
+        patch = getattr(getattr(body, "patch_embed", None), "feat_ratio", lambda: 1)()
+        if not hasattr(body, "set_input_size") or side % patch:
+            return
+        if getattr(body, "dynamic_img_size", False) or self.refusal(side):
             # Each network has its own way to say that it cannot.
             with warnings.catch_warnings(), suppress(Exception):
                 warnings.simplefilter("ignore")

@@ -32,7 +32,8 @@ def load_into(body: nn.Module, weights: str) -> str:
     Raises
     ------
     WeightsUnavailable
-        If the file is missing, or fewer than nine tenths of the body's tensors are in it.
+        If the file is missing, fewer than nine tenths of the body's tensors are in it, or a
+        transformer's positions are of another side and cannot be taken as they are.
     """
     file = weights_file(weights)
     state = _read(file)
@@ -51,6 +52,11 @@ def load_into(body: nn.Module, weights: str) -> str:
             f"{file} holds {found} of the {len(wanted)} tensors of this network.",
             "Name the architecture that the weights belong to.",
         )
+    if lost := next((k for k in own if k not in fitting and "pos" in k.split(".")[-1]), ""):
+        raise WeightsUnavailable(
+            f"{file} holds no positions for images of this network's side ({lost}).",
+            "Start from the weights that it was made from.",
+        )
     own.update(fitting)
     body.load_state_dict(own)
     return f"file {file.name}, sha256 {sha256(file)[:16]}"
@@ -64,10 +70,10 @@ def _take_positions(body: Any, state: dict[str, Any]) -> None:
     if own is None or not isinstance(stored, Tensor) or not hasattr(body, "set_input_size"):
         return
     patches = body.patch_embed.num_patches
-    others = own.shape[1] - patches
-    across = math.isqrt(max(0, stored.shape[1] - others))
-    if stored.ndim == own.ndim and across**2 not in (0, patches):
-        body.set_input_size(img_size=across * body.patch_embed.patch_size[0])
+    given = stored.shape[1] - (own.shape[1] - patches) if stored.ndim == own.ndim else 0
+    across = math.isqrt(max(0, given))
+    if across and across**2 == given != patches:
+        body.set_input_size(img_size=across * body.patch_embed.feat_ratio())
 
 
 def weights_file(weights: str) -> Path:

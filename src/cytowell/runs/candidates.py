@@ -47,6 +47,11 @@ class Fit:
         What networks start from; `nothing` for random numbers.
     raw_and_cropped
         Have every candidate twice: on whole photographs, and on the boxes in them.
+
+    Raises
+    ------
+    RecipeError
+        For views or epochs that no network could do.
     """
 
     preset: str = "quick"

@@ -101,7 +101,11 @@ class FinetuneLearner:
         network = Classifier(
             backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
         )
-        if _differ(features):
+        if not _differ(features):
+            task.said(
+                "Its features do not differ between images yet: the head starts from nothing."
+            )
+        else:
             head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
             network.set_head(head.weight, head.bias)
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +155,7 @@ class FinetuneLearner:
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
         whole = replace(task.reading, size=s.size, crop=1.0)
-        side = s.size if _refusal(backbone, CROP_SIDE) else CROP_SIDE
+        side = s.size if backbone.refusal(CROP_SIDE) else CROP_SIDE
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
         tight = replace(whole, crop=TIGHT)
@@ -226,32 +230,23 @@ def _differ(features: npt.NDArray[np.float32]) -> bool:
     fitted on them would make rounding large, and the first steps fly apart.
     """
     spread, mean = features.std(axis=0), np.abs(features.mean(axis=0))
-    return bool(np.median(spread) > STILL * np.median(mean))
+    return bool(spread.mean() > STILL * mean.mean())
 
 
-@torch.no_grad()
 def _require_sizes(backbone: Any, s: Finetune) -> None:
     """Refuse a side that the network cannot take, before anything is learnt."""
     sides = list(dict.fromkeys(side for side, _ in s.phases))
-    if len(sides) == 1 and _refusal(backbone, sides[0]):
+    if len(sides) == 1:
         backbone.fit_to(sides[0])
     for side in sides:
-        if why := _refusal(backbone, side):
+        if why := backbone.refusal(side):
+            patches = hasattr(backbone.body, "set_input_size")
             raise RecipeError(
                 f"{s.backbone} cannot take images of {side} px ({why}).",
-                f"Use --side or phases of a size it knows; its weights were learnt at "
-                f"{backbone.side} px. A vision transformer takes one side in all phases.",
+                "Use --side with a multiple of its patch, the same in all phases."
+                if patches
+                else f"Use --side or phases of a size it knows; it comes from {backbone.side} px.",
             )
-
-
-@torch.no_grad()
-def _refusal(backbone: Any, side: int) -> str:
-    """Give why a network cannot take a side, "" if it can."""
-    try:
-        backbone.pooled(backbone.normalise(torch.zeros(1, 3, side, side).to(backbone.mean.device)))
-    except Exception as error:  # each network has its own way to say so
-        return (str(error) or type(error).__name__).splitlines()[0]
-    return ""
 
 
 @torch.no_grad()
