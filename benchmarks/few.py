@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=168)
     parser.add_argument("--learner", default="finetune")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of images")
+    parser.add_argument("--out", default="", help="keep the run in this folder")
     parser.add_argument("--judged", type=int, default=0, help="judge on that many of the others")
     given = parser.parse_args()
     root = data_folder("pbc")
@@ -59,7 +60,8 @@ def main() -> None:
     parts[: len(pool)] = splits.allocate(pool.labels, units, {"validation": share}, recipe.seed)
     split = Split(parts, both.paths, how="chosen images learn, the others judge", seed=recipe.seed)
     with tempfile.TemporaryDirectory() as folder:
-        run = cytowell.train(both, Path(folder) / "run", recipe, split, voice=Voice(said))
+        place = Path(given.out or Path(folder) / "run")
+        run = cytowell.train(both, place, recipe, split, voice=Voice(said))
         seconds = json.loads((run.folder / "report.json").read_text())["curve"][-1]["seconds"]
     found = run.metrics
     print(f"{given.per_class} images a class, {given.learner}, n judged = {found['n']}")

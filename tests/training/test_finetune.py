@@ -18,7 +18,7 @@ from cytowell.learners.contract import Task
 from cytowell.models.backbone import Backbone
 from cytowell.models.build import build
 from cytowell.training import finetune
-from cytowell.training.finetune import LEARNER, TIGHT, Trained, probe_features
+from cytowell.training.finetune import CENTRES, LEARNER, Trained, probe_features, widest
 from cytowell.training.packs import pack
 from cytowell.training.recipe import Finetune
 from cytowell.types import Dataset
@@ -81,9 +81,26 @@ def test_the_crop_is_weighed_by_a_probe(
 ) -> None:
     said: list[str] = []
     trained = fit(replace(task(dataset, tiny, tmp_path, crop="auto"), said=said.append))
-    assert trained.record.crop in (1.0, TIGHT)
+    assert trained.record.crop in (1.0, *CENTRES)
     assert any("linear probe" in sentence for sentence in said)
     assert "linear probe" in trained.remarks[0]
+    assert "at 50%" in trained.remarks[0]
+
+
+def test_of_many_images_one_centre_is_weighed(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = fit(task(dataset, tiny, tmp_path, crop="auto", small_below=2))
+    assert trained.record.crop in (1.0, CENTRES[0])
+    assert "at 83%" in trained.remarks[0]
+    assert "at 70%" not in trained.remarks[0]
+
+
+def test_the_widest_centre_that_is_as_good_as_the_best_is_taken() -> None:
+    hundred = np.arange(100)
+    assert widest({1.0: hundred < 60, 0.83: hundred < 75, 0.5: hundred < 76}) == 0.83
+    assert widest({1.0: hundred < 60, 0.83: hundred < 60, 0.5: hundred < 90}) == 0.5
+    assert widest({1.0: hundred < 60, 0.83: hundred < 60}) == 1.0
 
 
 @pytest.fixture

@@ -143,8 +143,8 @@ class Finetune:
     subclass_weight
         Weight of a second head on sub-classes, where the data names them; dropped after training.
     crop
-        Share of the picture's shorter side; `auto` takes the centre 83 % where a linear probe
-        says that it is better than the whole.
+        Share of the picture's shorter side; `auto` takes the widest centre on which a linear probe
+        is not worse than on the best one by more than its standard error (`finetune.CENTRES`).
     evaluations, patience
         How often the validation part is asked, and after how many answers without progress a
         phase ends early.
