@@ -123,6 +123,18 @@ def test_positions_of_another_side_are_never_left_to_chance(tmp_path: Path) -> N
 
 
 @torch.no_grad()
+def test_few_bytes_that_say_to_be_many_positions_are_refused(tmp_path: Path) -> None:
+    network = build("test_vit3", "nothing")
+    state = dict(network.body.state_dict())
+    width = state["pos_embed"].shape[2]
+    state["pos_embed"] = torch.zeros(1, 1, width).expand(1, 10**10, width)
+    torch.save(state, tmp_path / "huge.pt")
+    assert (tmp_path / "huge.pt").stat().st_size < 10_000_000
+    with pytest.raises(WeightsUnavailable, match="positions"):
+        build("test_vit3", str(tmp_path / "huge.pt"))
+
+
+@torch.no_grad()
 def test_a_network_that_takes_a_side_is_left_alone() -> None:
     for name in (TINY, "efficientvit_m0"):
         network = build(name, "nothing").eval()

@@ -107,7 +107,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def refusal(self, side: int) -> str:
-        """Give why the network cannot take images of a side, "" if it can."""
+        """Give why the network, in eval mode, cannot take images of a side, "" if it can."""
         try:
             self.pooled(self.normalise(torch.zeros(1, 3, side, side, device=self.mean.device)))
         except Exception as error:  # each network has its own way to say so
@@ -127,10 +127,7 @@ class Backbone(nn.Module):
         if not hasattr(body, "set_input_size") or side % patch:
             return
         if getattr(body, "dynamic_img_size", False) or self.refusal(side):
-            # Each network has its own way to say that it cannot.
-            with warnings.catch_warnings(), suppress(Exception):
-                warnings.simplefilter("ignore")
-                body.set_input_size(img_size=side)
+            resample(body, side)
 
     def normalise(self, image: Tensor) -> Tensor:
         """Turn pixels (N, 3, H, W), 0..255 of any type, into the body's input."""
@@ -222,6 +219,14 @@ def taps_of(body: Any) -> Stages:
         taps = taps[:-1]
     names = tuple(f"{info[i]['reduction']}" for i in taps)
     return Stages(tuple(taps), (*names, "last"))
+
+
+def resample(body: Any, side: int) -> None:
+    """Resample a body's positions for images of a side; one that cannot is left to be refused."""
+    # Each network has its own way to say that it cannot, and timm's arithmetic warns.
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        body.set_input_size(img_size=side)
 
 
 def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cytowell.errors import BundleRefused, WeightsUnavailable
+from cytowell.models.backbone import resample
 from cytowell.storage import sha256
 
 NOTHING = "nothing"
@@ -69,11 +70,13 @@ def _take_positions(body: Any, state: dict[str, Any]) -> None:
     own = getattr(body, "pos_embed", None)
     if own is None or not isinstance(stored, Tensor) or not hasattr(body, "set_input_size"):
         return
+    if not stored.is_contiguous():  # a few bytes can say to be billions of numbers
+        return
     patches = body.patch_embed.num_patches
     given = stored.shape[1] - (own.shape[1] - patches) if stored.ndim == own.ndim else 0
     across = math.isqrt(max(0, given))
     if across and across**2 == given != patches:
-        body.set_input_size(img_size=across * body.patch_embed.feat_ratio())
+        resample(body, across * body.patch_embed.feat_ratio())
 
 
 def weights_file(weights: str) -> Path:

@@ -104,13 +104,11 @@ class FinetuneLearner:
         network = Classifier(
             backbone, features.shape[1], len(learn.classes), len(subclasses), s.dropout, projection
         )
-        if not _differ(features):
-            task.said(
-                "Its features do not differ between images yet: the head starts from nothing."
-            )
-        else:
+        if _differ(features):
             head = fit_head(features, learn.labels[: len(features)], len(learn.classes), 0.01)
             network.set_head(head.weight, head.bias)
+        else:
+            task.said("Features do not differ between images yet: the head starts from nothing.")
         task.folder.mkdir(parents=True, exist_ok=True)
         job = Job(
             settings=s,
@@ -158,9 +156,9 @@ class FinetuneLearner:
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
         whole = replace(task.reading, size=s.size, crop=1.0)
-        side = s.size if backbone.refusal(CROP_SIDE) else CROP_SIDE
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
+        side = s.size if backbone.refusal(CROP_SIDE) else CROP_SIDE
         crops = (1.0, *(CENTRES if len(learn) < s.small_below else CENTRES[:1]))
         labels = learn.labels[:PROBED]
         groups = learn.groups[:PROBED]
