@@ -256,13 +256,13 @@ def _require_sizes(backbone: Any, s: Finetune) -> None:
         backbone.fit_to(sides[0])
     for side in sides:
         if why := backbone.refusal(side):
-            patches = hasattr(backbone.body, "set_input_size")
-            raise RecipeError(
-                f"{s.backbone} cannot take images of {side} px ({why}).",
-                "Use --side with a multiple of its patch, the same in all phases."
-                if patches
-                else f"Use --side or phases of a size it knows; it comes from {backbone.side} px.",
-            )
+            remedy = f"Use --side or phases of a size it knows; it comes from {backbone.side} px."
+            if hasattr(backbone.body, "set_input_size"):
+                remedy = (
+                    "Take one side in all phases, a multiple of its patch: phases in a recipe for "
+                    "train, --side for compare."
+                )
+            raise RecipeError(f"{s.backbone} cannot take images of {side} px ({why}).", remedy)
 
 
 @torch.no_grad()
