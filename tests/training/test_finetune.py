@@ -87,15 +87,6 @@ def test_the_crop_is_weighed_by_a_probe(
     assert "at 50%" in trained.remarks[0]
 
 
-def test_of_many_images_one_centre_is_weighed(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    trained = fit(task(dataset, tiny, tmp_path, crop="auto", small_below=2))
-    assert trained.record.crop in (1.0, CENTRES[0])
-    assert "at 83%" in trained.remarks[0]
-    assert "at 70%" not in trained.remarks[0]
-
-
 def test_the_widest_centre_that_is_as_good_as_the_best_is_taken() -> None:
     hundred = np.arange(100)
     assert widest({1.0: hundred < 40, 0.83: hundred < 75, 0.5: hundred >= 23}) == 0.83

@@ -32,9 +32,8 @@ from cytowell.training.recipe import Finetune
 from cytowell.types import Dataset, Pixels
 
 CENTRES = (0.83, 0.7, 0.6, 0.5)
-"""The centres that `crop = "auto"` weighs against the whole picture: all of them where few images
-are learnt from, else the first. Of 21 cells a class the tightest was worth most, and what is shown
-around a centre for turning and zooming is paid for by memory."""
+"""The centres that `crop = "auto"` weighs against the whole picture: a cell in the middle of its
+picture is larger in them, and it is worth most where few images are learnt from."""
 
 SMALLEST = 4
 """Images a step below which a batch is not halved again."""
@@ -159,7 +158,7 @@ class FinetuneLearner:
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
         side = s.size if backbone.refusal(CROP_SIDE) else CROP_SIDE
-        crops = (1.0, *(CENTRES if len(learn) < s.small_below else CENTRES[:1]))
+        crops = (1.0, *CENTRES)
         labels = learn.labels[:PROBED]
         groups = learn.groups[:PROBED]
         right = {}

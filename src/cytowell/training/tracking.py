@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Board:
     """Writes scalars, the augmented batch and confusion matrices; `cytowell board` shows them."""
 
     def __init__(self, folder: Path, from_step: int) -> None:
+        _wait_for_a_name(folder)
         self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
 
     def curve(self, point: Curve) -> None:
@@ -116,6 +118,18 @@ class Board:
     def close(self) -> None:
         """Write out what is left."""
         self._writer.close()
+
+
+def _wait_for_a_name(folder: Path) -> None:
+    """Let the second pass in which another writer named its file.
+
+    Readers take files in order of name, and a name is its second, then the process and a count
+    read as text: of one second the tenth would come before the ninth, and its first step would
+    purge what the ninth wrote.
+    """
+    taken = {file.name.split(".")[3] for file in folder.glob("events.out.tfevents.*")}
+    while f"{int(time.time()):010d}" in taken:
+        time.sleep(0.02)
 
 
 def _colour(label: float) -> str:
