@@ -85,5 +85,7 @@ def test_the_oldest_make_room(dataset: Dataset, monkeypatch: pytest.MonkeyPatch)
 def test_what_lies_around_is_in_the_pack() -> None:
     tight = around(Preprocessing(size=160, crop=0.8), 96)
     assert (tight.size, tight.crop) == (120, SHORTER_SIDE)
+    tighter = around(Preprocessing(size=160, crop=0.5), 96)
+    assert (tighter.size, tighter.crop) == (144, 0.75)
     whole = around(Preprocessing(size=160), 96)
     assert (whole.size, whole.crop) == (96, 1.0)

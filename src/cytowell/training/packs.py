@@ -19,6 +19,10 @@ from cytowell.types import Dataset, Pixels
 SHORTER_SIDE = 0.9999
 """A crop that is the square on the whole shorter side; 1 would mean the picture fitted in."""
 
+AROUND = 1.5
+"""How much more than the network's view is stored, by side: a view of half the picture would cost
+four times the bytes else. What is turned or shifted in from further away is a reflection."""
+
 KEPT_BYTES = 20 << 30
 """Packs beyond this are the first to go, oldest first."""
 
@@ -27,7 +31,8 @@ def around(record: Preprocessing, size: int) -> Preprocessing:
     """Give the record of the pack for a phase: what the network sees, and what lies around it."""
     if record.crop >= SHORTER_SIDE:
         return replace(record, size=size)
-    return replace(record, size=round(size / record.crop), crop=SHORTER_SIDE)
+    crop = min(SHORTER_SIDE, AROUND * record.crop)
+    return replace(record, size=round(size * crop / record.crop), crop=crop)
 
 
 def pack(
