@@ -404,6 +404,17 @@ def test_a_box_is_cut_out_and_kept_inside() -> None:
             prepare(image, Preprocessing(size=16), outside)
 
 
+def test_a_box_is_seen_whole_where_pictures_were_learnt_from() -> None:
+    image = Image.fromarray(scene(64, 64))
+    box = Box(8, 24, 16, 16)
+    middle = prepare(image, Preprocessing(size=8, crop=0.5), box)
+    np.testing.assert_array_equal(middle, scene(64, 64)[28:36, 12:20])
+    whole = prepare(image, Preprocessing(size=16, crop=0.5, crop_boxes=False), box)
+    np.testing.assert_array_equal(whole, scene(64, 64)[24:40, 8:24])
+    picture = prepare(image, Preprocessing(size=32, crop=0.5, crop_boxes=False))
+    np.testing.assert_array_equal(picture, scene(64, 64)[16:48, 16:48])
+
+
 def test_a_box_means_the_same_pixels_at_every_decode_scale(tmp_path: Path) -> None:
     large = Image.fromarray(scene(640, 480))
     large.save(tmp_path / "large.jpg", quality=95)

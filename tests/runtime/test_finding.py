@@ -128,6 +128,25 @@ def test_cut_outs_are_called_as_the_boxes_that_they_are(
     assert [s.extra["well"] for s in data.samples] == [s.extra["well"] for s in here.samples]
 
 
+def test_a_bundle_of_whole_pictures_can_see_boxes_whole(
+    photographs: Path, bundle: Path, cli: Runner, tmp_path: Path
+) -> None:
+    """The centre that it looks at in a picture is what a box would show."""
+    narrow = tmp_path / "narrow"
+    cytowell.load(bundle).reading(crop=0.5).save(narrow, "card")
+    probabilities = {}
+    for flag in ("--crop-boxes", "--whole-boxes"):
+        out = tmp_path / f"{flag}.csv"
+        command = ("predict", str(photographs), "--find", "wells", "--bundle", str(narrow), flag)
+        assert cli(*command, "--out", str(out)).status == 0
+        probabilities[flag] = pd.read_csv(out)["probability"].dropna().to_numpy()
+    wells = cytowell.find_wells(sorted(photographs.iterdir()))
+    whole = cytowell.load(bundle).predict(wells)
+    sure = whole.probabilities.max(axis=1)[whole.called >= 0]
+    np.testing.assert_allclose(probabilities["--whole-boxes"], sure, atol=1e-5)
+    assert not np.allclose(probabilities["--crop-boxes"], sure, atol=1e-3)
+
+
 def test_annotated_boxes_are_cut_out_by_class(tmp_path: Path, cli: Runner) -> None:
     Image.new("RGB", (64, 48), (200, 0, 0)).save(tmp_path / "a.png")
     (tmp_path / "boxes.csv").write_text(

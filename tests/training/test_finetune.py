@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import cytowell
+from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Task
 from cytowell.models.backbone import Backbone
@@ -21,7 +22,7 @@ from cytowell.training import finetune
 from cytowell.training.finetune import CENTRES, LEARNER, Trained, probe_features, widest
 from cytowell.training.packs import pack
 from cytowell.training.recipe import Finetune
-from cytowell.types import Dataset
+from cytowell.types import Box, Dataset
 
 pytestmark = pytest.mark.torch
 
@@ -74,6 +75,19 @@ def test_channels_and_window_of_the_task_are_kept(
     trained = fit(replace(task(dataset, tiny, tmp_path), reading=reading))
     assert trained.record.channels == (2, 1, 0)
     assert trained.record.window == (0.0, 200.0)
+
+
+def test_boxes_cannot_be_learnt_otherwise_than_they_are_called(
+    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = Preprocessing(crop_boxes=False)
+    trained = fit(replace(task(dataset, tiny, tmp_path / "pictures"), reading=whole))
+    assert not trained.record.crop_boxes
+    boxed = replace(
+        dataset, samples=tuple(replace(s, box=Box(2, 2, 20, 20)) for s in dataset.samples)
+    )
+    with pytest.raises(RecipeError, match="without boxes"):
+        fit(replace(task(boxed, tiny, tmp_path / "boxes"), reading=whole))
 
 
 def test_the_crop_is_weighed_by_a_probe(

@@ -84,6 +84,15 @@ SquareOption = Annotated[bool, typer.Option("--square", help="Widen boxes to squ
 RoundOption = Annotated[
     bool, typer.Option("--round", help="Paint black what lies outside the ellipse in a box.")
 ]
+CropBoxesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--crop-boxes/--whole-boxes",
+        help="Keep of a box the share of a picture that the bundle looks at, or all of it; as the "
+        "bundle has it without.",
+        show_default=False,
+    ),
+]
 DetectorOption = Annotated[
     str, typer.Option(help="Detector bundle, for --find cells.", show_default=False)
 ]

@@ -13,6 +13,7 @@ import cytowell
 from cytowell import registry
 from cytowell.cli.options import (
     ChannelsOption,
+    CropBoxesOption,
     DetectorOption,
     FindOption,
     MarginOption,
@@ -53,6 +54,7 @@ def command(
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,
+    crop_boxes: CropBoxesOption = None,
     channels: ChannelsOption = "",
     window: WindowOption = "",
     plane: PlaneOption = "",
@@ -69,7 +71,11 @@ def command(
     """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
     said = reading(channels, window, plane)
     loaded = cytowell.load(bundle).reading(
-        **said, margin=margin, square=square or None, round=round_ or None
+        **said,
+        margin=margin,
+        square=square or None,
+        round=round_ or None,
+        crop_boxes=crop_boxes,
     )
     record = loaded.facts.preprocessing
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)

@@ -18,7 +18,7 @@ from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
 from cytowell.images.decode import Encoded, open_upright
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
-from cytowell.images.record import INTERPOLATION, Preprocessing
+from cytowell.images.record import INTERPOLATION, READING, Preprocessing
 from cytowell.images.sizes import orientation_of, upright_size
 from cytowell.types import Box, Pixels, Sample
 
@@ -26,6 +26,7 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "NPZ_MARK",
+    "READING",
     "SQUASHED",
     "SUFFIXES",
     "Encoded",
@@ -58,7 +59,8 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
     size, how = record.size, INTERPOLATION[record.interpolation]
     if box is not None:
         image = cut_out(image, record, box)
-    image = image.crop(_centre(image.size, record.crop))
+    if box is None or record.crop_boxes:
+        image = image.crop(_centre(image.size, record.crop))
     longer = max(image.size)
     if longer / min(image.size) <= SQUASHED:
         return np.asarray(image.resize((size, size), how), dtype=np.uint8)

@@ -16,6 +16,9 @@ INTERPOLATION = {
     "box": Image.Resampling.BOX,
 }
 
+READING = ("channels", "window", "plane", "margin", "square", "round", "whole", "crop_boxes")
+"""How photographs are read and boxes cut out, whatever network looks at them."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -28,6 +31,9 @@ class Preprocessing:
     crop
         Share of the shorter side that is kept about the centre. At 1 nothing is cut: the whole
         picture is fitted into the square and the rest is filled with the mean of its own border.
+    crop_boxes
+        Whether the same share is kept of what a box cuts out, as where boxes or their cut-outs were
+        learnt from. False where whole pictures were, whose centre is what a box would show.
     interpolation
         `bilinear`, `bicubic` or `box`, always antialiased (Pillow's resize).
     jpeg_scale
@@ -63,6 +69,7 @@ class Preprocessing:
     square: bool = False
     round: bool = False
     whole: bool = False
+    crop_boxes: bool = True
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
@@ -91,8 +98,7 @@ class Preprocessing:
 
     def read_as(self, other: Preprocessing) -> Preprocessing:
         """Give this record, with photographs read and boxes cut out as another says."""
-        names = ("channels", "window", "plane", "margin", "square", "round", "whole")
-        return replace(self, **{name: getattr(other, name) for name in names})
+        return replace(self, **{name: getattr(other, name) for name in READING})
 
     @property
     def unscaled(self) -> Preprocessing:

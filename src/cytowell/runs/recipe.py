@@ -13,7 +13,7 @@ import tomli_w
 
 from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.images import Preprocessing
+from cytowell.images import READING, Preprocessing
 from cytowell.learners.classical import KNOBS, Classical
 from cytowell.learners.frozen import Frozen
 from cytowell.registry import did_you_mean
@@ -43,7 +43,7 @@ class Recipe:
         The class that counts as positive where there are two.
     wrong
         Share of the calls made on the validation part that may be wrong; sets the threshold.
-    channels, window, plane, margin, square, round, whole
+    channels, window, plane, margin, square, round, whole, crop_boxes
         How multi-channel and 16-bit images and stacks are read, and boxes cut out, as
         `images.Preprocessing` has them.
     settings
@@ -67,6 +67,7 @@ class Recipe:
     square: bool = False
     round: bool = False
     whole: bool = False
+    crop_boxes: bool = True
     settings: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,15 +86,7 @@ class Recipe:
     @property
     def reading(self) -> Preprocessing:
         """How images are read, before anything is known of the network."""
-        return Preprocessing(
-            channels=self.channels,
-            window=self.window,
-            plane=self.plane,
-            margin=self.margin,
-            square=self.square,
-            round=self.round,
-            whole=self.whole,
-        )
+        return Preprocessing(**{name: getattr(self, name) for name in READING})
 
     def to_toml(self) -> str:
         """Give the recipe as text."""

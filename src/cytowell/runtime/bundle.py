@@ -159,8 +159,8 @@ class Bundle:
         Parameters
         ----------
         changed
-            `channels`, `window`, `plane`, `margin`, `square`, `round` of `images.Preprocessing`;
-            None leaves one as it was learnt.
+            `channels`, `window`, `plane`, `margin`, `square`, `round`, `crop_boxes` of
+            `images.Preprocessing`; None leaves one as it was learnt.
         """
         given = {name: value for name, value in changed.items() if value is not None}
         record = replace(self.facts.preprocessing, **given)

@@ -154,6 +154,11 @@ class FinetuneLearner:
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
+        if not task.reading.crop_boxes and any(x.box is not None for x in learn.samples):
+            raise RecipeError(
+                "crop_boxes = false is for data without boxes.",
+                "Leave it out of the recipe: boxes are called as they were learnt.",
+            )
         whole = replace(task.reading, size=s.size, crop=1.0)
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
