@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cytowell.learners.contract import Curve
+from cytowell.training.tracking import Board
 
 pytestmark = pytest.mark.torch
 
@@ -22,8 +23,6 @@ def test_writers_of_one_second_are_read_in_their_order(
     """A file's name ends in a count read as text: the tenth would be read before the ninth."""
     writer: Any = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
     events: Any = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    from cytowell.training.tracking import Board  # noqa: PLC0415  (needs the train extra)
-
     monkeypatch.setattr(writer, "_global_uid", writer.AtomicCounter(9))
     for step in (3, 6):
         board = Board(tmp_path, step)
