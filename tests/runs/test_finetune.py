@@ -95,6 +95,18 @@ def test_final_and_resume_end_to_end(plenty: Dataset, finetune: Recipe, tmp_path
     assert "backbone.onnx" in load(second.bundle).facts.origin["weights"]
 
 
+def test_the_final_looks_at_the_centre_that_its_twin_weighed(
+    plenty: Dataset, finetune: Recipe, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    weighing = replace(finetune, settings=replace(finetune.settings, crop="auto"))
+    run = cytowell.train(plenty, tmp_path, weighing, final=True, voice=Voice(said=said.append))
+    crops = [load(run.folder / name).facts.preprocessing.crop for name in ("twin", "")]
+    assert crops[0] == crops[1]
+    assert len([sentence for sentence in said if "linear probe" in sentence]) == 1
+    assert recipes.read(run.folder / "recipe.toml").settings.crop == "auto"
+
+
 def test_an_interrupt_changes_no_call(plenty: Dataset, finetune: Recipe, tmp_path: Path) -> None:
     whole = cytowell.train(plenty, tmp_path / "whole", finetune)
     with pytest.raises(KeyboardInterrupt):

@@ -220,7 +220,8 @@ def _again(
     heard.said("now the final bundle, from training and test part together")
     findings = Findings.from_frame(pd.read_csv(folder / "findings.csv"))
     grouped = by_unit(dataset, findings, recipe.by_image)
-    makings = _learn(grouped, joined, folder, recipe, heard, resume)
+    as_weighed = replace(recipe, settings=_as_weighed(recipe.settings, twin))
+    makings = _learn(grouped, joined, folder, as_weighed, heard, resume)
     done = assemble(
         makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
@@ -228,6 +229,13 @@ def _again(
     story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")
     story.retell(twin.folder, folder, load(folder / "bundle"))
     return Run(folder, folder / "bundle", twin.metrics, joined)
+
+
+def _as_weighed(settings: Any, twin: Run) -> Any:
+    """Give settings with the crop that the twin weighed, whose figures the report shows."""
+    if getattr(settings, "crop", None) != "auto":
+        return settings
+    return replace(settings, crop=load(twin.bundle).facts.preprocessing.crop)
 
 
 def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Run:
