@@ -135,16 +135,19 @@ def test_a_bundle_of_whole_pictures_can_see_boxes_whole(
     narrow = tmp_path / "narrow"
     cytowell.load(bundle).reading(crop=0.5).save(narrow, "card")
     probabilities = {}
+    command = ("predict", str(photographs), "--find", "wells", "--bundle", str(narrow))
     for flag in ("--crop-boxes", "--whole-boxes"):
         out = tmp_path / f"{flag}.csv"
-        command = ("predict", str(photographs), "--find", "wells", "--bundle", str(narrow), flag)
-        assert cli(*command, "--out", str(out)).status == 0
+        said = cli(*command, flag, "--out", str(out))
+        assert said.status == 0
+        assert "middle" not in said.err
         probabilities[flag] = pd.read_csv(out)["probability"].dropna().to_numpy()
     wells = cytowell.find_wells(sorted(photographs.iterdir()))
     whole = cytowell.load(bundle).predict(wells)
     sure = whole.probabilities.max(axis=1)[whole.called >= 0]
     np.testing.assert_allclose(probabilities["--whole-boxes"], sure, atol=1e-5)
     assert not np.allclose(probabilities["--crop-boxes"], sure, atol=1e-3)
+    assert "middle 50%" in cli(*command, "--out", str(tmp_path / "unasked.csv")).err
 
 
 def test_annotated_boxes_are_cut_out_by_class(tmp_path: Path, cli: Runner) -> None:
