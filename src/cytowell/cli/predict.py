@@ -119,8 +119,8 @@ def command(
             speaker.said(f"{empty} photographs have nothing in them: their rows say why.")
         if looks is not None and crop_boxes is None and record.crop_boxes and record.crop < 1:
             speaker.said(
-                f"Of each box the middle {record.crop:.0%} was looked at, as of the pictures learnt "
-                "from. If those had one cell in the middle: --whole-boxes."
+                f"Of each box the middle {record.crop:.0%} was looked at, as of the pictures "
+                "learnt from. If those had one cell in the middle: --whole-boxes."
             )
         if loaded.facts.synthetic:
             speaker.said(SYNTHETIC)
