@@ -35,7 +35,7 @@ images hardly any."""
 def measured(data: Dataset, s: Finetune, side: int, steps: int, batch: int) -> tuple[float, float]:
     """Give seconds a step, and seconds an image that is only looked at."""
     settings = replace(
-        s, phases=((side, steps),), small_phases=(), crop=0.83, evaluations=1, batch=batch
+        s, phases=((side, steps),), small_phases=(), crop=0.5, evaluations=1, batch=batch
     )
     judged = 64
     rows = np.arange(len(data))

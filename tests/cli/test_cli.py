@@ -202,6 +202,7 @@ def test_inspect_in_words_and_as_json(cli: Runner, bundle: Path) -> None:
     record = json.loads(cli("inspect", bundle, "--json").out)
     assert record["classes"] == list(cytowell.load(bundle).classes)
     assert record["digest"] in words.out
+    assert "boxes         middle 100%, margin 0" in words.out
     assert json.loads(cli("inspect", bundle.parent, "--json").out) == record
 
 

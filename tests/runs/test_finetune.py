@@ -105,6 +105,8 @@ def test_the_final_looks_at_the_centre_that_its_twin_weighed(
     assert crops[0] == crops[1]
     assert len([sentence for sentence in said if "linear probe" in sentence]) == 1
     assert recipes.read(run.folder / "recipe.toml").settings.crop == "auto"
+    assert "chose for the twin" in str(load(run.folder).facts.origin["remarks"])
+    assert "chose for the twin" in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_an_interrupt_changes_no_call(plenty: Dataset, finetune: Recipe, tmp_path: Path) -> None:

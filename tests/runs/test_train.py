@@ -15,7 +15,7 @@ import pytest
 
 import cytowell
 from cytowell import registry, splits
-from cytowell.errors import Blocked, RunError, SplitError, TooFewImages, UnknownName
+from cytowell.errors import Blocked, RecipeError, RunError, SplitError, TooFewImages, UnknownName
 from cytowell.learners.contract import Makings, Task
 from cytowell.learners.frozen import LEARNER, Frozen
 from cytowell.runs import recipe as recipes
@@ -23,7 +23,7 @@ from cytowell.runs import story
 from cytowell.runs.recipe import Recipe
 from cytowell.runs.run import Run, Voice
 from cytowell.runtime.bundle import load
-from cytowell.types import CALL_COLUMNS, Dataset, Predictions, Sample
+from cytowell.types import CALL_COLUMNS, Box, Dataset, Predictions, Sample
 
 FILES = {
     "bundle", "report.html", "report.json", "predictions.csv", "split.csv", "findings.csv",
@@ -302,6 +302,18 @@ def test_a_class_on_one_slide_has_to_be_asked_for(
     asked = replace(frozen, by_image=True)
     run = cytowell.train(one, tmp_path / "run", asked)
     assert run.metrics["accuracy"]["value"] > 0.3
+
+
+def test_boxes_are_not_learnt_otherwise_than_they_are_called(
+    few: Dataset, frozen: Recipe, tmp_path: Path
+) -> None:
+    boxed = replace(few, samples=tuple(replace(s, box=Box(2, 2, 20, 20)) for s in few.samples))
+    with pytest.raises(RecipeError, match="without boxes"):
+        cytowell.train(boxed, tmp_path / "run", replace(frozen, crop_boxes=False))
+    assert not (tmp_path / "run").exists()
+    run = cytowell.train(few, tmp_path / "run", replace(frozen, crop_boxes=False))
+    assert not load(run.bundle).facts.preprocessing.crop_boxes
+    assert not recipes.read(run.folder / "recipe.toml").crop_boxes
 
 
 def test_too_few_for_parts_is_said(few: Dataset, tmp_path: Path) -> None:

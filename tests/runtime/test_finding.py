@@ -148,6 +148,9 @@ def test_a_bundle_of_whole_pictures_can_see_boxes_whole(
     np.testing.assert_allclose(probabilities["--whole-boxes"], sure, atol=1e-5)
     assert not np.allclose(probabilities["--crop-boxes"], sure, atol=1e-3)
     assert "middle 50%" in cli(*command, "--out", str(tmp_path / "unasked.csv")).err
+    refused = cli("predict", str(photographs), "--engine", "ray", "--whole-boxes", "--out", "parts")
+    assert refused.status == 2
+    assert "Leave these options" in refused.err
 
 
 def test_annotated_boxes_are_cut_out_by_class(tmp_path: Path, cli: Runner) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import cytowell
-from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Task
 from cytowell.models.backbone import Backbone
@@ -22,7 +21,7 @@ from cytowell.training import finetune
 from cytowell.training.finetune import CENTRES, LEARNER, Trained, probe_features, widest
 from cytowell.training.packs import pack
 from cytowell.training.recipe import Finetune
-from cytowell.types import Box, Dataset
+from cytowell.types import Dataset
 
 pytestmark = pytest.mark.torch
 
@@ -77,24 +76,14 @@ def test_channels_and_window_of_the_task_are_kept(
     assert trained.record.window == (0.0, 200.0)
 
 
-def test_boxes_cannot_be_learnt_otherwise_than_they_are_called(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    whole = Preprocessing(crop_boxes=False)
-    trained = fit(replace(task(dataset, tiny, tmp_path / "pictures"), reading=whole))
-    assert not trained.record.crop_boxes
-    boxed = replace(
-        dataset, samples=tuple(replace(s, box=Box(2, 2, 20, 20)) for s in dataset.samples)
-    )
-    with pytest.raises(RecipeError, match="without boxes"):
-        fit(replace(task(boxed, tiny, tmp_path / "boxes"), reading=whole))
-
-
+@pytest.mark.parametrize("small_below", [400, 2])
 def test_the_crop_is_weighed_by_a_probe(
-    dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
+    small_below: int, dataset: Dataset, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
+    """All centres, whether few images are learnt from or many."""
     said: list[str] = []
-    trained = fit(replace(task(dataset, tiny, tmp_path, crop="auto"), said=said.append))
+    weighing = task(dataset, tiny, tmp_path, crop="auto", small_below=small_below)
+    trained = fit(replace(weighing, said=said.append))
     assert trained.record.crop in (1.0, *CENTRES)
     assert any("linear probe" in sentence for sentence in said)
     assert "linear probe" in trained.remarks[0]

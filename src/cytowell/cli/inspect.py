@@ -28,7 +28,12 @@ def command(bundle: BundleArgument, json_: JsonOption = False) -> None:
     print(f"kind          {facts.kind}")
     print(f"classes       {', '.join(facts.classes)}")
     print(f"positive      {facts.positive or 'none'}")
-    print(f"input         {facts.preprocessing.size} px, crop {facts.preprocessing.crop:g}")
+    seen = facts.preprocessing
+    print(f"input         {seen.size} px, crop {seen.crop:g}")
+    print(
+        f"boxes         middle {seen.middle_of_boxes:.0%}, margin {seen.margin:g}"
+        f"{', square' * seen.square}{', round' * seen.round}"
+    )
     print(f"temperature   {facts.temperature:.3f}")
     print(f"threshold     {facts.threshold:.3f}")
     print(f"maps          {', '.join(m.name for m in facts.maps) or 'none'}")

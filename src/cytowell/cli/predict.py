@@ -84,10 +84,11 @@ def command(
         samples = registry.part("cytowell.runtime.finding:objects")(samples, looks, record)
         known, total = known | {"group", "box"}, None
     if engine == "ray":
-        if looks is not None or overlay or said:
+        cut_otherwise = margin is not None or square or round_ or crop_boxes is not None
+        if looks is not None or overlay or said or cut_otherwise:
             raise RecipeError(
                 "On a cluster photographs are called whole, and read as the bundle learnt them.",
-                "Cut them out first (cytowell crop), or leave --engine away.",
+                "Leave these options, or --engine, away.",
             )
         _share_out(samples, bundle, out, known, address, quiet)
         if loaded.facts.synthetic and not quiet:
@@ -99,7 +100,7 @@ def command(
     opened = registry.part("cytowell.runtime.calls:writer")(Path(out) if out else None, known)
     overlays = registry.part("cytowell.runtime.overlays:Overlays")
     drawn = overlays(Path(overlay), record) if overlay else None
-    done = failed = declined = empty = 0
+    done = failed = declined = empty = boxes = 0
     with speaking(quiet) as speaker, opened as write:
         for calls in loaded.stream(samples, workers):
             write(calls)
@@ -107,6 +108,7 @@ def command(
                 drawn(calls)
             bad = sum(1 for e in calls.errors if e)
             bare = sum(1 for s in calls.samples if s.nothing)
+            boxes += sum(1 for s in calls.samples if s.box is not None)
             done, failed, empty = done + len(calls) - bare, failed + bad, empty + bare
             declined += int((~calls.decided).sum()) - bad - bare
             speaker.ticked(done, total or 0, "calling")
@@ -117,7 +119,7 @@ def command(
         speaker.said(_summed(done, declined, failed))
         if empty:
             speaker.said(f"{empty} photographs have nothing in them: their rows say why.")
-        if looks is not None and crop_boxes is None and record.crop_boxes and record.crop < 1:
+        if boxes and crop_boxes is None and record.middle_of_boxes < 1:
             speaker.said(
                 f"Of each box the middle {record.crop:.0%} was looked at, as of the pictures "
                 "learnt from. If those had one cell in the middle: --whole-boxes."

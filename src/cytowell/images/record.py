@@ -33,7 +33,7 @@ class Preprocessing:
         picture is fitted into the square and the rest is filled with the mean of its own border.
     crop_boxes
         Whether the same share is kept of what a box cuts out, as where boxes or their cut-outs were
-        learnt from. False where whole pictures were, whose centre is what a box would show.
+        learnt from. False where whole pictures were, whose centre is about what a box would show.
     interpolation
         `bilinear`, `bicubic` or `box`, always antialiased (Pillow's resize).
     jpeg_scale
@@ -99,6 +99,11 @@ class Preprocessing:
     def read_as(self, other: Preprocessing) -> Preprocessing:
         """Give this record, with photographs read and boxes cut out as another says."""
         return replace(self, **{name: getattr(other, name) for name in READING})
+
+    @property
+    def middle_of_boxes(self) -> float:
+        """The share of a box, about its middle, that is looked at."""
+        return self.crop if self.crop_boxes and not self.whole else 1.0
 
     @property
     def unscaled(self) -> Preprocessing:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cytowell import checks, registry, splits
-from cytowell.errors import Blocked, RunError, UnknownName
+from cytowell.errors import Blocked, RecipeError, RunError, UnknownName
 from cytowell.evaluation.metrics import evaluate
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
@@ -141,6 +141,11 @@ def train(
             f"There is no class {recipe.positive!r} to be positive.",
             did_you_mean(recipe.positive, [*dataset.classes]),
         )
+    if not recipe.crop_boxes and any(s.box is not None for s in dataset.samples):
+        raise RecipeError(
+            "crop_boxes = false is for data without boxes.",
+            "Leave it out of the recipe: boxes are called as they were learnt.",
+        )
     with explaining(folder):
         _claim(folder, dataset, recipe, resume, final)
         if not final:
@@ -220,8 +225,9 @@ def _again(
     heard.said("now the final bundle, from training and test part together")
     findings = Findings.from_frame(pd.read_csv(folder / "findings.csv"))
     grouped = by_unit(dataset, findings, recipe.by_image)
-    as_weighed = replace(recipe, settings=_as_weighed(recipe.settings, twin))
+    as_weighed, remarks = _as_weighed(recipe, twin)
     makings = _learn(grouped, joined, folder, as_weighed, heard, resume)
+    makings = replace(makings, remarks=(*remarks, *makings.remarks))
     done = assemble(
         makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
@@ -231,11 +237,16 @@ def _again(
     return Run(folder, folder / "bundle", twin.metrics, joined)
 
 
-def _as_weighed(settings: Any, twin: Run) -> Any:
-    """Give settings with the crop that the twin weighed, whose figures the report shows."""
-    if getattr(settings, "crop", None) != "auto":
-        return settings
-    return replace(settings, crop=load(twin.bundle).facts.preprocessing.crop)
+def _as_weighed(recipe: Recipe, twin: Run) -> tuple[Recipe, tuple[str, ...]]:
+    """Give the recipe with the crop that the twin weighed, whose figures stand; and a remark."""
+    if getattr(recipe.settings, "crop", None) != "auto":
+        return recipe, ()
+    crop = load(twin.bundle).facts.preprocessing.crop
+    seen = f"the centre of {crop:.0%}" if crop < 1 else "the whole picture"
+    settings = replace(recipe.settings, crop=crop)
+    return replace(recipe, settings=settings), (
+        f"It looks at {seen}, which a linear probe chose for the twin.",
+    )
 
 
 def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Run:
@@ -320,7 +331,9 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
         return  # it was blocked, or stopped before it learnt: mended data may take its place
     if not _same(whose, dataset, recipe):
         raise RunError(
-            f"{folder} holds a run of other data or of another recipe.", "Choose another --out."
+            f"{folder} holds a run of other data or of another recipe, or one that another version "
+            "began.",
+            "Choose another --out.",
         )
     twin_only = final and _is_whole(folder / "twin") and not _is_whole(folder)
     if not resume and not twin_only:

@@ -117,7 +117,7 @@ class FinetuneLearner:
             second_labels=second,
             judge_labels=judge.labels,
             folder=task.folder / "checkpoints",
-            fingerprint=_fingerprint(task, learn, judge),
+            fingerprint=_fingerprint(task, learn, judge, record),
             material=Materials(learn, judge, record),
             said=task.said,
             ticked=task.ticked,
@@ -154,11 +154,6 @@ class FinetuneLearner:
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
-        if not task.reading.crop_boxes and any(x.box is not None for x in learn.samples):
-            raise RecipeError(
-                "crop_boxes = false is for data without boxes.",
-                "Leave it out of the recipe: boxes are called as they were learnt.",
-            )
         whole = replace(task.reading, size=s.size, crop=1.0)
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
@@ -310,6 +305,8 @@ def _block(pixels: Pixels, start: int) -> torch.Tensor:
     return block.permute(0, 3, 1, 2)
 
 
-def _fingerprint(task: Task, learn: Dataset, judge: Dataset) -> str:
+def _fingerprint(task: Task, learn: Dataset, judge: Dataset, record: Preprocessing) -> str:
+    """Name what is learnt, and through what window: a probe may choose another on a second day."""
     said = [asdict(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    window = record.to_json()
+    return hashlib.sha256(json.dumps([*said, window], sort_keys=True).encode()).hexdigest()
