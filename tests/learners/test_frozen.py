@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cytowell
 from cytowell.errors import BundleError, RecipeError
 from cytowell.learners.contract import Makings, Task
 from cytowell.learners.frozen import LEARNER, Frozen, columns, doubts, open_backbones, stage_sets
 from cytowell.runtime.bundle import MapSlice
-from cytowell.types import Dataset
+from cytowell.types import Dataset, Sample
 
 QUICK = Frozen(backbones=("imagenet",), crops=(1.0,), strengths=(0.003, 0.03))
 MAPS = (MapSlice("map_8", 0, 4), MapSlice("map_16", 4, 10), MapSlice("map_last", 10, 12))
@@ -76,6 +77,27 @@ def test_the_head_lies_on_the_stages_that_were_chosen(dataset: Dataset, tmp_path
         share = used[part.start : part.stop].mean()
         assert share == 0 or share > 0.9
     assert "log-loss" in made.remarks[0]
+
+
+def test_the_first_backbone_weighs_the_centres_and_the_others_follow(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """The middle tells and the rest misleads; a second network sees the middle alone."""
+    rng = np.random.default_rng(0)
+    tints = np.array([[200, 90, 90], [90, 200, 90]], dtype=np.uint8)
+    samples = []
+    for i in range(24):
+        pixels = tints[rng.integers(0, 2)] + rng.integers(0, 40, (96, 96, 3)).astype(np.uint8)
+        pixels[24:72, 24:72] = tints[i % 2] + rng.integers(0, 40, (48, 48, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        samples.append(Sample(str(tmp_path / f"{i}.png"), "ab"[i % 2]))
+    data = Dataset(tuple(samples), ("a", "b"))
+    settings = Frozen(backbones=("imagenet", "blood"), crops=(1.0, 0.5), strengths=(0.01,))
+    task = Task(data, np.arange(24), np.zeros(0, dtype=np.int64), settings, 7, tmp_path)
+    best, tried = LEARNER.weigh(task, data)
+    assert best.record.crop == 0.5
+    seen = {(c.backbone.name, c.record.crop) for c in tried}
+    assert seen == {("imagenet", 1.0), ("imagenet", 0.5), ("blood", 0.5)}
 
 
 def test_doubts_are_probabilities(dataset: Dataset) -> None:

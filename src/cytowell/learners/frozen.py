@@ -46,7 +46,9 @@ class Frozen:
     backbones
         Registered bundles, bundle folders or ONNX files; the best is kept.
     crops
-        Shares of the shorter side that are weighed; 1 is the whole picture.
+        Shares of the shorter side that are weighed; 1 is the whole picture. The first backbone
+        weighs all of them, the others look at the one that was best for it: how much of a picture
+        tells is a matter of the pictures, and the shipped networks take a pass each.
     balance
         `balanced` class weights, `smote` in feature space, or `none`.
     strengths
@@ -56,7 +58,7 @@ class Frozen:
     """
 
     backbones: tuple[str, ...] = ("imagenet", "blood")
-    crops: tuple[float, ...] = (1.0, 0.83)
+    crops: tuple[float, ...] = (1.0, 0.83, 0.7, 0.6, 0.5)
     balance: str = "balanced"
     strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     folds: int = 5
@@ -146,7 +148,8 @@ class FrozenLearner:
         few = learn.take(_few(learn, WEIGHED, task.seed))
         tried: list[Candidate] = []
         for backbone in open_backbones(s.backbones):
-            for crop in s.crops:
+            known = min(tried, key=lambda c: c.loss).record.crop if tried else None
+            for crop in s.crops if known is None else (known,):
                 record = replace(backbone.record, crop=crop).read_as(task.reading)
                 task.said(f"looking through {backbone.name}, crop {crop:g}")
                 features = cached_features(
