@@ -19,7 +19,7 @@ import numpy as np
 
 import cytowell
 from cytowell.evaluation.intervals import wilson
-from cytowell.types import Dataset
+from cytowell.types import Dataset, Predictions
 from stain import write_table
 
 
@@ -41,17 +41,25 @@ def main() -> None:
         kinds["plates, one well"] = cytowell.find_wells(sorted((root / "plates/images").iterdir()))
         for name in np.unique(labels):
             kinds[f"BCCD, {name}"] = cells.take(np.flatnonzero(labels == name))
+        # As boxes are seen, and as their cut-outs would be: pictures, of which the middle is.
+        pictures = bundle.reading(crop_boxes=True, margin=0.0)
         for kind, dataset in kinds.items():
             order = np.random.default_rng(0).permutation(len(dataset))[: given.per_kind]
-            calls = bundle.predict(dataset.take(order))
-            unlike = sum(reason.startswith("unlike") for reason in calls.reasons)
-            k, n = int(calls.decided.sum()), len(order)
-            low, high = wilson(k, n) or (0.0, 1.0)
-            print(
-                f"{kind:18} n = {n:4}  decided {k / n:6.1%} ({low:.1%}-{high:.1%})"
-                f"  unlike the images learnt from {unlike / n:6.1%}",
-                flush=True,
-            )
+            tell(kind, bundle.predict(dataset.take(order)))
+            if dataset.samples[0].box is not None:
+                tell(f"{kind}, cut out", pictures.predict(dataset.take(order)))
+
+
+def tell(kind: str, calls: Predictions) -> None:
+    """Print how many are decided, and how many declined for what they look like."""
+    unlike = sum(reason.startswith("unlike") for reason in calls.reasons)
+    k, n = int(calls.decided.sum()), len(calls)
+    low, high = wilson(k, n) or (0.0, 1.0)
+    print(
+        f"{kind:26} n = {n:4}  decided {k / n:6.1%} ({low:.1%}-{high:.1%})"
+        f"  unlike the images learnt from {unlike / n:6.1%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ figures are those of the bundle, not of what it was exported from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from cytowell.evaluation.calibration import fit_farthest, fit_temperature, fit_t
 from cytowell.learners.contract import Makings, Ticked
 from cytowell.learners.linear import fit_head, folds
 from cytowell.learners.statistics import statistics_of
-from cytowell.runtime.bundle import Bundle, Facts, decide
+from cytowell.runtime.bundle import Bundle, Facts, MapSlice, decide
 from cytowell.runtime.head import Statistics
 from cytowell.runtime.pipeline import Batch
 from cytowell.types import Dataset, FloatArray, IntArray, Predictions
@@ -96,7 +97,7 @@ def assemble(
         weight = np.zeros_like(head.weight)
         weight[:, used] = part.weight
         head = replace(head, weight=weight, bias=part.bias)
-    statistics = statistics_of(learnt.features, y, len(makings.classes), seed)
+    statistics = statistics_of(learnt.features, y, len(makings.classes), seed, makings.maps)
     calibrating = None
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
@@ -107,7 +108,9 @@ def assemble(
         assert makings.logits is not None, "nothing was held back and nothing is out of fold"
         logits, truth = makings.logits, dataset.labels[train]
         groups = dataset.groups[looked_at][learnt.called]
-        distances = out_of_fold_distances(learnt.features, y, groups, statistics, seed)
+        distances = out_of_fold_distances(
+            learnt.features, y, groups, statistics, makings.maps, seed
+        )
     temperature = fit_temperature(logits, truth, makings.expected)
     threshold = fit_threshold(softmax(logits / temperature, axis=1), truth, wrong)
     farthest = fit_farthest(distances)
@@ -126,6 +129,7 @@ def out_of_fold_distances(
     labels: IntArray,
     groups: npt.NDArray[np.str_],
     whole: Statistics,
+    maps: Sequence[MapSlice],
     seed: int,
 ) -> FloatArray:
     """Give the distance (N,) of each image to the images of other groups.
@@ -136,7 +140,7 @@ def out_of_fold_distances(
     classes, components = whole.means.shape
     distances = np.zeros(len(labels))
     for learn, judge in folds(labels, groups, 5, seed):
-        others = statistics_of(features[learn], labels[learn], classes, seed)
+        others = statistics_of(features[learn], labels[learn], classes, seed, maps)
         scale = np.sqrt(components / others.means.shape[1])
         distances[judge] = scale * others.distance(features[judge])
     return distances
