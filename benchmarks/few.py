@@ -1,6 +1,6 @@
 """Few labels: learn from some images a class with no other setting, judge on all the others.
 
-    python benchmarks/few.py --per-class 168 [--learner finetune] [--seed 1]
+    python benchmarks/few.py --per-class 168 [--learner finetune] [--backbone imagenet] [--seed 1]
 
 What is judged is what `cytowell train --final` delivers from the chosen images, on the images of
 PBC that were not chosen: all of them, or as many as `--judged` says.
@@ -30,6 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--per-class", type=int, default=168)
     parser.add_argument("--learner", default="finetune")
+    parser.add_argument(
+        "--backbone", default="", help="frozen: the blood bundle knows these images"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the choice of images")
     parser.add_argument("--out", default="", help="keep the run in this folder")
     parser.add_argument("--judged", type=int, default=0, help="judge on that many of the others")
@@ -44,7 +47,7 @@ def main() -> None:
     others = rng.permutation(np.setdiff1d(np.arange(len(data)), chosen))
     if given.judged:
         others = others[: given.judged]
-    recipe, _ = from_flags(None, given.learner, "standard", "", "", {})
+    recipe, _ = from_flags(None, given.learner, "standard", given.backbone, "", {})
     start = time.monotonic()
 
     def said(sentence: str) -> None:
@@ -62,14 +65,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(given.out or Path(folder) / "run")
         run = cytowell.train(both, place, recipe, split, voice=Voice(said))
-        seconds = json.loads((run.folder / "report.json").read_text())["curve"][-1]["seconds"]
+        curve = json.loads((run.folder / "report.json").read_text())["curve"]
     found = run.metrics
     print(f"{given.per_class} images a class, {given.learner}, n judged = {found['n']}")
     print(f"accuracy       {percent_range(found['accuracy'], 2)}")
     print(f"ECE            {number_range(found['ece'], 4)}")
     print(f"decided        {percent_range(found['coverage'], 2)}")
     print(f"right of them  {percent_range(found['accuracy_decided'], 2)}")
-    print(f"training alone {seconds / 60:.1f} min on {worker_count()} processors")
+    if curve:
+        minutes = curve[-1]["seconds"] / 60
+        print(f"training alone {minutes:.1f} min on {worker_count()} processors")
 
 
 if __name__ == "__main__":
