@@ -10,17 +10,37 @@ stand PBC's own images, most of which the shipped bundle learnt from.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
 
 import cytowell
 from cytowell.evaluation.intervals import wilson
 from cytowell.types import Dataset, Predictions
 from stain import write_table
+
+
+def stored_again(image: Image.Image) -> Image.Image:
+    """Give an image as JPEG of quality 60 keeps it."""
+    kept = io.BytesIO()
+    image.save(kept, "JPEG", quality=60)
+    return Image.open(kept).convert("RGB")
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "JPEG of quality 60": stored_again,
+    "a tenth lighter": lambda i: ImageEnhance.Brightness(i).enhance(1.1),
+    "15 % darker": lambda i: ImageEnhance.Brightness(i).enhance(0.85),
+    "a fifth paler": lambda i: ImageEnhance.Color(i).enhance(0.8),
+    "blurred by a pixel": lambda i: i.filter(ImageFilter.GaussianBlur(1)),
+}
+"""What may happen to a picture of the same cells on the same microscope."""
 
 
 def main() -> None:
@@ -48,6 +68,12 @@ def main() -> None:
             tell(kind, bundle.predict(dataset.take(order)))
             if dataset.samples[0].box is not None:
                 tell(f"{kind}, cut out", pictures.predict(dataset.take(order)))
+
+        order = np.random.default_rng(0).permutation(len(kinds["PBC, one cell"]))[: given.per_kind]
+        for name, change in CHANGES.items():
+            some = kinds["PBC, one cell"].take(order).samples
+            changed = [np.asarray(change(Image.open(s.path).convert("RGB"))) for s in some]
+            tell(f"PBC, {name}", bundle.predict(changed))
 
 
 def tell(kind: str, calls: Predictions) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -35,10 +36,25 @@ def cluster() -> Iterator[Any]:
     ray.shutdown()
 
 
+@pytest.fixture
+def real(data: Path) -> Dataset:
+    """Give ten real cells a class."""
+    cells = cytowell.read(data / "pbc")
+    classes = range(len(cells.classes))
+    return cells.take(np.concatenate([np.flatnonzero(cells.labels == c)[:10] for c in classes]))
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["plenty", "real"])
 def test_a_cluster_answers_as_this_machine_does_though_a_worker_dies(
-    cluster: Any, plenty: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any,
+    name: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On generated cells and, where they are, on real ones."""
+    plenty: Dataset = request.getfixturevalue(name)
     mark = tmp_path / "died"
 
     def task(number: int, dataset: Dataset, cell: Any, here: str) -> Any:

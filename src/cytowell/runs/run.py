@@ -130,6 +130,8 @@ def train(
         If a check found something that must be mended first.
     RunError
         If the folder holds another run.
+    RecipeError
+        If the recipe has boxes seen whole, and the data has boxes.
     """
     heard = voice or Voice()
     folder = Path(out)
