@@ -10,11 +10,11 @@ from cytowell.export.parity import prove
 from cytowell.learners.contract import Makings
 from cytowell.models.classifier import Classifier
 from cytowell.runtime.bundle import MapSlice
-from cytowell.runtime.head import Head
+from cytowell.runtime.head import Head, SubclassHead
 from cytowell.runtime.session import Session
 from cytowell.training.finetune import Trained
 from cytowell.training.recipe import Finetune
-from cytowell.types import Pixels
+from cytowell.types import FloatArray, Pixels
 
 SMOOTHED, SMOOTHED_DOUBT = 0.6, 0.3
 """Temperature at a label smoothing of 0.1. PBC's 597 validation images gave 0.44 to 0.50 for
@@ -57,6 +57,7 @@ def export(trained: Trained, pixels: Pixels) -> Makings:
         remarks=(*trained.remarks, f"PyTorch against ONNX Runtime: {parity}."),
         balance=_refit(trained.settings),
         expected=_expected(trained.settings),
+        subclasses=_subclass_head(trained, exported.maps),
     )
 
 
@@ -81,8 +82,23 @@ def _head(network: Classifier, maps: tuple[MapSlice, ...]) -> Head:
     """Give the head on all features: it was trained on the last ones, the others weigh nothing."""
     weight = network.head.weight.detach().numpy().astype(np.float64)
     bias = network.head.bias.detach().numpy().astype(np.float64)
-    if maps:
-        full = np.zeros((len(weight), maps[-1].stop))
-        full[:, full.shape[1] - weight.shape[1] :] = weight
-        weight = full
-    return Head(weight, bias)
+    return Head(_on_all_maps(weight, maps), bias)
+
+
+def _subclass_head(trained: Trained, maps: tuple[MapSlice, ...]) -> SubclassHead | None:
+    """Give the head of sub-classes, None where no class has two."""
+    second = trained.network.second
+    parents = [parent for _, parent in trained.subclasses]
+    if second is None or len(set(parents)) == len(parents):
+        return None
+    weight = second.weight.detach().numpy().astype(np.float64)
+    bias = second.bias.detach().numpy().astype(np.float64)
+    return SubclassHead(trained.subclasses, Head(_on_all_maps(weight, maps), bias))
+
+
+def _on_all_maps(weight: FloatArray, maps: tuple[MapSlice, ...]) -> FloatArray:
+    if not maps:
+        return weight
+    full = np.zeros((len(weight), maps[-1].stop))
+    full[:, full.shape[1] - weight.shape[1] :] = weight
+    return full

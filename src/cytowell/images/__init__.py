@@ -1,5 +1,7 @@
 """The one preprocessing: decode, turn upright, crop, resize. Training and service both come here.
 
+Where the record has a cell's view, the crop is the canonical window of `images.cell`.
+
 What leaves this room is always upright RGB uint8. Normalisation is inside the bundle's graph, so
 that nobody can do it differently.
 """
@@ -7,8 +9,9 @@ that nobody can do it differently.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,6 +19,7 @@ from PIL import Image, ImageDraw
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
+from cytowell.images.cell import NUCLEUS, CellView, MeasuredCell, measure, render
 from cytowell.images.decode import Encoded, open_upright
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
 from cytowell.images.record import INTERPOLATION, READING, Preprocessing
@@ -29,23 +33,71 @@ __all__ = [
     "READING",
     "SQUASHED",
     "SUFFIXES",
+    "CellView",
     "Encoded",
+    "MeasuredCell",
     "Preprocessing",
+    "Seen",
     "ahead",
     "cut_out",
     "load",
     "load_many",
+    "load_seen",
     "npz_member",
     "open_upright",
     "orientation_of",
     "photograph_of",
     "prepare",
+    "require_inside",
+    "see",
     "upright_size",
     "worker_count",
 ]
 
 SQUASHED = 1.1
 """Up to this ratio of its sides a whole picture is made square; beyond, it is fitted in."""
+
+
+class Seen(NamedTuple):
+    """The network's input, uint8 (size, size, 3), and what was measured for it, if anything."""
+
+    pixels: Pixels
+    measured: MeasuredCell | None
+
+
+def see(
+    image: Image.Image,
+    record: Preprocessing,
+    box: Box | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> Seen:
+    """Give the network's input of an upright RGB image, or of a box in it.
+
+    Parameters
+    ----------
+    known
+        Values that were measured before and travel with a cut-out (`cell.MEASURED`).
+
+    Raises
+    ------
+    ImageError
+        If the box, or the place of the nucleus that is known, lies outside of the image.
+    """
+    if record.cell is None:
+        return Seen(prepare(image, record, box), None)
+    if box is not None:
+        require_inside(image.size, box)
+    measured = MeasuredCell.from_columns(known) if known and box is None else None
+    if measured is None:
+        measured = measure(image, record.cell, box)
+    elif not (0 <= measured.x <= image.width and 0 <= measured.y <= image.height):
+        raise ImageError(
+            f"The nucleus at {measured.x:g}, {measured.y:g} lies outside the image of "
+            f"{image.width} x {image.height} pixels.",
+            f"Correct the columns {', '.join(NUCLEUS)} of its row, or leave them out.",
+        )
+    how = INTERPOLATION[record.interpolation]
+    return Seen(render(image, record.cell, measured, record.size, how), measured)
 
 
 def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -> Pixels:
@@ -56,6 +108,8 @@ def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -
     numpy.ndarray
         uint8, shape (size, size, 3).
     """
+    if record.cell is not None:
+        return see(image, record, box).pixels
     size, how = record.size, INTERPOLATION[record.interpolation]
     if box is not None:
         image = cut_out(image, record, box)
@@ -87,14 +141,7 @@ def cut_out(photograph: Image.Image, record: Preprocessing, box: Box) -> Image.I
         If it lies outside.
     """
     width, height = photograph.size
-    # Cut to the photograph first: sides of others' files may be too long to be rounded.
-    left, right = (round(min(max(v, 0), width)) for v in (box.x, box.x + box.width))
-    top, bottom = (round(min(max(v, 0), height)) for v in (box.y, box.y + box.height))
-    if right <= left or bottom <= top:
-        raise ImageError(
-            f"The box {box} lies outside the image of {width} x {height} pixels.",
-            "Boxes are in pixels of the upright photograph.",
-        )
+    left, top, right, bottom = require_inside(photograph.size, box)
     wide, tall = right - left, bottom - top
     more = round(record.margin * max(wide, tall))
     if record.square:
@@ -107,6 +154,26 @@ def cut_out(photograph: Image.Image, record: Preprocessing, box: Box) -> Image.I
     mask = Image.new("L", part.size, 0)
     ImageDraw.Draw(mask).ellipse((0, 0, part.width - 1, part.height - 1), fill=255)
     return Image.composite(part, Image.new("RGB", part.size), mask)
+
+
+def require_inside(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Give left, top, right, bottom of a box, in whole pixels of an image of this size.
+
+    Raises
+    ------
+    ImageError
+        If it lies outside.
+    """
+    width, height = size
+    # Cut to the photograph first: sides of others' files may be too long to be rounded.
+    left, right = (round(min(max(v, 0), width)) for v in (box.x, box.x + box.width))
+    top, bottom = (round(min(max(v, 0), height)) for v in (box.y, box.y + box.height))
+    if right <= left or bottom <= top:
+        raise ImageError(
+            f"The box {box} lies outside the image of {width} x {height} pixels.",
+            "Boxes are in pixels of the upright photograph.",
+        )
+    return left, top, right, bottom
 
 
 def _widened(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
@@ -128,10 +195,15 @@ def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
     """Read one sample as the network's input: uint8, shape (size, size, 3)."""
+    return load_seen(sample, record).pixels
+
+
+def load_seen(sample: Sample, record: Preprocessing) -> Seen:
+    """Read one sample as the network's input, with what was measured for it."""
     if sample.box is None:
-        return prepare(open_upright(sample.path, record), record)
+        return see(open_upright(sample.path, record), record, known=sample.extra)
     box = None if record.whole else sample.box
-    return prepare(photograph_of(sample.path, record), record, box)
+    return see(photograph_of(sample.path, record), record, box)
 
 
 class _Last(threading.local):

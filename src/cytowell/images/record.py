@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from cytowell.errors import RecipeError
+from cytowell.images.cell import CellView
 from cytowell.images.planes import parse_plane
 
 INTERPOLATION = {
@@ -16,7 +17,17 @@ INTERPOLATION = {
     "box": Image.Resampling.BOX,
 }
 
-READING = ("channels", "window", "plane", "margin", "square", "round", "whole", "crop_boxes")
+READING = (
+    "channels",
+    "window",
+    "plane",
+    "margin",
+    "square",
+    "round",
+    "whole",
+    "crop_boxes",
+    "cell",
+)
 """How photographs are read and boxes cut out, whatever network looks at them."""
 
 
@@ -56,6 +67,10 @@ class Preprocessing:
         Whether what lies outside the ellipse in a box is painted black: the corners between wells.
     whole
         Whether a box is left aside, and the photograph that it lies in is looked at.
+    cell
+        The canonical view of a stained cell (`cell.CellView`); None for everything else. With it
+        the window follows from the nucleus alone: `crop`, `crop_boxes`, `margin`, `square` and
+        `round` say nothing.
     """
 
     size: int = 224
@@ -70,6 +85,7 @@ class Preprocessing:
     round: bool = False
     whole: bool = False
     crop_boxes: bool = True
+    cell: CellView | None = None
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 4096:
@@ -111,13 +127,26 @@ class Preprocessing:
         return replace(self, jpeg_scale=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the record as it stands in a bundle."""
-        return asdict(self)
+        """Give the record as it stands in a bundle; without a cell's view as in format 1."""
+        record = asdict(self)
+        if self.cell is None:
+            del record["cell"]
+        return record
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> Preprocessing:
-        """Read the record of a bundle."""
-        known = {k: record[k] for k in Preprocessing.__dataclass_fields__ if k in record}
+        """Read the record of a bundle.
+
+        Raises
+        ------
+        ValueError
+            If it has a setting that is not known: it would be left out of what the network sees.
+        """
+        if unknown := set(record) - set(Preprocessing.__dataclass_fields__):
+            raise ValueError(f"unknown preprocessing: {', '.join(sorted(unknown))}")
+        known = dict(record)
+        if known.get("cell") is not None:
+            known["cell"] = CellView.from_json(known["cell"])
         for name in ("channels", "window"):
             if known.get(name) is not None:
                 known[name] = tuple(known[name])

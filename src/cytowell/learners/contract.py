@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from cytowell.evaluation.calibration import UNKNOWN, Expected
 from cytowell.images import Preprocessing
 from cytowell.runtime.bundle import MapSlice
-from cytowell.runtime.head import Head
+from cytowell.runtime.head import Head, SubclassHead
 from cytowell.types import Dataset, FloatArray, IntArray
 
 Said = Callable[[str], None]
@@ -106,6 +106,8 @@ class Makings:
         How the head is to be refitted on the final features (`smote`), "" if it stands.
     expected
         What is known of the temperature before any image is held back.
+    subclasses
+        The head of the kinds within classes, None where there are none.
     logits, rows
         Out-of-fold logits of the samples at `rows`, where nothing was held back for good.
     """
@@ -122,5 +124,6 @@ class Makings:
     remarks: tuple[str, ...] = ()
     balance: str = ""
     expected: Expected = UNKNOWN
+    subclasses: SubclassHead | None = None
     logits: FloatArray | None = None
     rows: IntArray | None = None

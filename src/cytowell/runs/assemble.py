@@ -52,6 +52,7 @@ def gather(bundle: Bundle, dataset: Dataset, rows: IntArray, ticked: Ticked, wha
         tuple(s for b in batches for s in b.samples),
         tuple(e for b in batches for e in b.errors),
         np.concatenate(kept),
+        tuple(d for b in batches for d in b.doubts),
     )
 
 
@@ -117,7 +118,7 @@ def assemble(
     facts = replace(facts, temperature=temperature, threshold=threshold, farthest=farthest)
     plain = replace(facts, temperature=1.0, threshold=0.0, farthest=None)
     return Assembled(
-        Bundle(facts, head, statistics, makings.model),
+        Bundle(facts, head, statistics, makings.model, subclasses=makings.subclasses),
         learnt,
         calibrating,
         Bundle(plain, head, statistics, makings.model),

@@ -13,7 +13,7 @@ import tomli_w
 
 from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.images import READING, Preprocessing
+from cytowell.images import READING, CellView, Preprocessing
 from cytowell.learners.classical import KNOBS, Classical
 from cytowell.learners.frozen import Frozen
 from cytowell.registry import did_you_mean
@@ -43,9 +43,9 @@ class Recipe:
         The class that counts as positive where there are two.
     wrong
         Share of the calls made on the validation part that may be wrong; sets the threshold.
-    channels, window, plane, margin, square, round, whole, crop_boxes
-        How multi-channel and 16-bit images and stacks are read, and boxes cut out, as
-        `images.Preprocessing` has them.
+    channels, window, plane, margin, square, round, whole, crop_boxes, cell
+        How multi-channel and 16-bit images and stacks are read, boxes cut out and single stained
+        cells seen, as `images.Preprocessing` has them.
     settings
         The learner's own.
     """
@@ -68,6 +68,7 @@ class Recipe:
     round: bool = False
     whole: bool = False
     crop_boxes: bool = True
+    cell: CellView | None = None
     settings: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -93,8 +94,10 @@ class Recipe:
         record = {
             f.name: plain(getattr(self, f.name))
             for f in dataclasses.fields(self)
-            if f.name != "settings" and getattr(self, f.name) is not None
+            if f.name not in ("settings", "cell") and getattr(self, f.name) is not None
         }
+        if self.cell is not None:
+            record["cell"] = dataclasses.asdict(self.cell)
         settings = self.settings
         if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
             settings = dataclasses.asdict(settings)
@@ -182,12 +185,28 @@ def read(path: Path) -> Recipe:
     for name in ("channels", "window"):
         if name in record:
             record[name] = tuple(record[name])
+    if "cell" in record:
+        record["cell"] = _cell_view(path, record["cell"])
     base, _ = make(learner, record.pop("preset", "standard"))
     settings = filled(base.settings, table, learner) if table else base.settings
     try:
         return dataclasses.replace(base, **record, settings=settings)
     except TypeError as error:
         raise RecipeError(f"{path}: {error}.") from error
+
+
+def _cell_view(path: Path, table: Any) -> CellView | None:
+    """Read ``cell = true`` or the table ``[cell]``."""
+    if isinstance(table, bool):
+        return CellView() if table else None
+    if not isinstance(table, dict):
+        raise RecipeError(f"{path}: cell = {table!r} is no view.", "Use true, or a table [cell].")
+    try:
+        return CellView.from_json(table)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"{path}: {error}.", "A cell's view has light, centre, window."
+        ) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

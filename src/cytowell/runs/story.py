@@ -97,7 +97,7 @@ def save_bundle(
         origin=dict(origin),
         positive=metrics.get("positive"),
     )
-    made = Bundle(facts, bundle.head, bundle.statistics, bundle.model)
+    made = Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
     made.save(folder, card(facts, metrics))
 
 

@@ -16,7 +16,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,19 @@ from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images import Preprocessing
 from cytowell.runtime import pipeline
-from cytowell.runtime.head import Head, Statistics
+from cytowell.runtime.head import Head, Statistics, SubclassHead
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
 from cytowell.runtime.session import Session
 from cytowell.storage import is_there, replacing_folder
-from cytowell.types import BoolArray, FloatArray, Pixels, Predictions
+from cytowell.types import (
+    KIND,
+    KIND_PROBABILITY,
+    BoolArray,
+    FloatArray,
+    Pixels,
+    Predictions,
+    Sample,
+)
 
 _CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
 
@@ -65,6 +73,8 @@ class Facts:
         Which features are means of which map; empty says `maps: none`.
     confusion
         Counts on the test part, truth down, calls across; empty if there was none.
+    subclasses
+        Names of the kinds within classes, each with its class, as the head's arrays have them.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
     """
@@ -81,11 +91,13 @@ class Facts:
     synthetic: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
     kind: str = "classifier"
+    subclasses: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Give the record as it is written."""
+        """Give the record as it is written, in the earliest format that can say it."""
+        further = {"subclasses": [list(s) for s in self.subclasses]} if self.subclasses else {}
         return {
-            "format": FORMAT,
+            "format": FORMAT if self.preprocessing.cell is not None else 1,
             "kind": self.kind,
             "classes": list(self.classes),
             "positive": self.positive,
@@ -96,6 +108,7 @@ class Facts:
             "confusion": {"of": self.confusion_of, "counts": [list(r) for r in self.confusion]},
             "synthetic": self.synthetic,
             "origin": self.origin,
+            **further,
         }
 
     @staticmethod
@@ -115,6 +128,7 @@ class Facts:
             synthetic=record["synthetic"],
             origin=record["origin"],
             kind=record["kind"],
+            subclasses=tuple((str(n), str(c)) for n, c in record.get("subclasses", ())),
         )
 
 
@@ -129,6 +143,8 @@ class Bundle:
         The bytes of ``backbone.onnx``.
     digest
         Hash of the bundle, which reports print.
+    subclasses
+        The kinds within classes, None where there are none.
     """
 
     def __init__(
@@ -139,7 +155,9 @@ class Bundle:
         model: bytes,
         digest: str = "",
         name: str = "bundle",
+        subclasses: SubclassHead | None = None,
     ) -> None:
+        self.subclasses = subclasses
         self.facts = facts
         self.head = head
         self.statistics = statistics
@@ -220,13 +238,35 @@ class Bundle:
             distances = None
             if self.facts.farthest is not None and self.statistics is not None:
                 distances = self.statistics.distance(batch.features)
-            told, why = decide(self.facts, probabilities[rows], distances)
+            told, why = decide(self.facts, probabilities[rows], distances, batch.doubts)
             decided[rows] = told
             for row, reason in zip(rows, why, strict=True):
                 reasons[row] = reason
+        samples = self._with_kinds(batch, probabilities) if self.subclasses else batch.samples
         return Predictions(
-            batch.samples, self.classes, probabilities, decided, tuple(reasons), batch.errors
+            samples, self.classes, probabilities, decided, tuple(reasons), batch.errors
         )
+
+    def _with_kinds(self, batch: pipeline.Batch, probabilities: FloatArray) -> tuple[Sample, ...]:
+        """Give the samples with the kind within the class that each is called, where it has some.
+
+        The probability is that of the kind: of its class times of the kind within it. It never
+        contradicts the class, and no column of it begins with ``p_``.
+        """
+        assert self.subclasses is not None
+        samples = [
+            replace(s, extra={**s.extra, KIND: None, KIND_PROBABILITY: None}) for s in batch.samples
+        ]
+        rows = batch.called
+        if len(rows):
+            best = probabilities[rows].argmax(axis=1)
+            labels = [self.classes[int(i)] for i in best]
+            told = self.subclasses.within(batch.features, labels)
+            for row, (kind, share) in zip(rows, told, strict=True):
+                if kind:
+                    own = {KIND: kind, KIND_PROBABILITY: round(share * probabilities[row].max(), 6)}
+                    samples[row] = replace(samples[row], extra={**samples[row].extra, **own})
+        return tuple(samples)
 
     def activation(self, pixels: Pixels, label: int) -> FloatArray:
         """Give the class activation map of one input (size, size, 3): what spoke for a class.
@@ -255,17 +295,26 @@ class Bundle:
         """Write the bundle, whole or not at all, with its sums."""
         with replacing_folder(folder) as beside:
             (beside / "backbone.onnx").write_bytes(self.model)
-            np.savez(beside / "head.npz", weight=self.head.weight, bias=self.head.bias)
+            arrays: dict[str, Any] = {"weight": self.head.weight, "bias": self.head.bias}
+            if self.subclasses is not None:
+                own = self.subclasses.head
+                arrays |= {"subclass_weight": own.weight, "subclass_bias": own.bias}
+            np.savez(beside / "head.npz", **arrays)
             if self.statistics is not None:
                 np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
             (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-            record = json.dumps(self.facts.to_json(), indent=1, ensure_ascii=False)
+            kinds_of = self.subclasses.names if self.subclasses is not None else ()
+            said = replace(self.facts, subclasses=kinds_of).to_json()
+            record = json.dumps(said, indent=1, ensure_ascii=False)
             (beside / RECORD).write_text(record + "\n", encoding="utf-8")
             seal(beside, "classifier")
 
 
 def decide(
-    facts: Facts, probabilities: FloatArray, distances: FloatArray | None
+    facts: Facts,
+    probabilities: FloatArray,
+    distances: FloatArray | None,
+    doubts: Sequence[str] = (),
 ) -> tuple[BoolArray, list[str]]:
     """Say where a call is made, and why not where it is not.
 
@@ -273,6 +322,8 @@ def decide(
     ----------
     probabilities, distances
         (N, C), and (N,) to the training images or None where no limit is known.
+    doubts
+        What was seen in each image that keeps a call from being made, "" for nothing; or none.
     """
     top = probabilities.max(axis=1)
     sure = top >= facts.threshold
@@ -280,12 +331,15 @@ def decide(
     if distances is not None and facts.farthest is not None:
         near = distances <= facts.farthest
     reasons = []
-    for p, s, k in zip(top, sure, near, strict=True):
-        if not k:
+    seen = list(doubts) or [""] * len(top)
+    for p, s, k, doubt in zip(top, sure, near, seen, strict=True):
+        if doubt:
+            reasons.append(doubt)
+        elif not k:
             reasons.append("unlike the images learnt from")
         else:
             reasons.append("" if s else f"probability {p:.3f} below {facts.threshold:.3f}")
-    return sure & near, reasons
+    return sure & near & np.array([not d for d in seen], dtype=np.bool_), reasons
 
 
 def load(bundle: str | Path) -> Bundle:
@@ -310,16 +364,26 @@ def load(bundle: str | Path) -> Bundle:
     try:
         facts = Facts.from_json(record)
         arrays = _arrays(contents["head.npz"])
-        head = Head(arrays["weight"].astype(np.float64), arrays["bias"].astype(np.float64))
+        head = _head(arrays, "weight", "bias", len(facts.classes))
+        kinds = None
+        if facts.subclasses:
+            own = _head(arrays, "subclass_weight", "subclass_bias", len(facts.subclasses))
+            kinds = SubclassHead(facts.subclasses, own)
         statistics = None
         if "statistics.npz" in contents:
             statistics = Statistics(**_arrays(contents["statistics.npz"]))
-        if head.weight.shape[0] != len(facts.classes) or head.bias.shape != head.weight.shape[:1]:
-            raise ValueError(f"a head of shape {head.weight.shape} on {len(facts.classes)} classes")
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
-    return Bundle(facts, head, statistics, contents["backbone.onnx"], digest, str(folder))
+    model = contents["backbone.onnx"]
+    return Bundle(facts, head, statistics, model, digest, str(folder), kinds)
+
+
+def _head(arrays: dict[str, npt.NDArray[Any]], weight: str, bias: str, classes: int) -> Head:
+    head = Head(arrays[weight].astype(np.float64), arrays[bias].astype(np.float64))
+    if head.weight.shape[:1] != (classes,) or head.bias.shape != (classes,):
+        raise ValueError(f"a head of shape {head.weight.shape} on {classes} classes")
+    return head
 
 
 def find(bundle: str | Path) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from cytowell.types import FloatArray
 
@@ -22,6 +24,37 @@ class Head:
         """Give logits (N, C) of features (N, D)."""
         scored: FloatArray = np.asarray(features, dtype=np.float64) @ self.weight.T + self.bias
         return scored
+
+
+@dataclass(frozen=True)
+class SubclassHead:
+    """Which kind within its class an image shows: (name, class) of each, and their head."""
+
+    names: tuple[tuple[str, str], ...]
+    head: Head
+
+    def within(
+        self, features: npt.NDArray[np.floating], labels: Sequence[str]
+    ) -> list[tuple[str, float]]:
+        """Give the likeliest kind of each image's class, and its probability given the class.
+
+        Parameters
+        ----------
+        features
+            (N, D).
+        labels
+            The class that each of the N images is given; ("", nan) for one without kinds.
+        """
+        found: list[tuple[str, float]] = []
+        for scores, label in zip(self.head.logits(features), labels, strict=True):
+            own = [i for i, (_, parent) in enumerate(self.names) if parent == label]
+            if len(own) < 2:
+                found.append(("", float("nan")))
+                continue
+            shares = softmax(scores[own])
+            best = int(shares.argmax())
+            found.append((self.names[own[best]][0], float(shares[best])))
+        return found
 
 
 @dataclass(frozen=True)

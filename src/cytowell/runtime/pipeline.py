@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
-from cytowell.images import Encoded, Preprocessing, ahead, load, open_upright, prepare
+from cytowell.images import Encoded, Preprocessing, Seen, ahead, load_seen, open_upright, see
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
 
@@ -31,11 +31,16 @@ a network of four views at 192 px took a gigabyte on two threads, and was no fas
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples, their errors ("" for none), and features (M, D) of the `called` ones, in order."""
+    """Samples, their errors ("" for none), and features (M, D) of the `called` ones, in order.
+
+    `doubts`, one for each of the M or none at all, say what was seen in an image that keeps a call
+    from being made ("" for nothing).
+    """
 
     samples: tuple[Sample, ...]
     errors: tuple[str, ...]
     features: npt.NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
 
     @property
     def called(self) -> IntArray:
@@ -79,13 +84,17 @@ def as_samples(images: Any) -> Sequence[Source]:
 
 def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -> Batch:
     """Decode a few images and run the network on them, in this thread."""
-    samples, errors, pixels = [], [], []
+    samples, errors, pixels, doubts = [], [], [], []
     for item in chunk:
         sample = item if isinstance(item, Sample) else Sample(getattr(item, "name", ""))
         error = ""
         try:
             if not sample.nothing:
-                pixels.append(_pixels(item, record))
+                seen = _seen(item, record)
+                pixels.append(seen.pixels)
+                doubts.append(seen.measured.doubt if seen.measured is not None else "")
+                if seen.measured is not None:
+                    sample = replace(sample, extra={**sample.extra, **seen.measured.columns()})
         except CytowellError as problem:
             error = str(problem)
         samples.append(sample)
@@ -93,21 +102,22 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
     if not pixels:
         none = np.zeros((0, 0), dtype=np.float32)
         return Batch(tuple(samples), tuple(errors), none)
-    return Batch(tuple(samples), tuple(errors), session.features(np.stack(pixels)))
+    features = session.features(np.stack(pixels))
+    return Batch(tuple(samples), tuple(errors), features, tuple(doubts))
 
 
-def _pixels(item: Source, record: Preprocessing) -> Pixels:
+def _seen(item: Source, record: Preprocessing) -> Seen:
     if isinstance(item, Sample):
-        return load(item, record)
+        return load_seen(item, record)
     if isinstance(item, Encoded):
-        return prepare(open_upright(item.data, record, item.name), record)
+        return see(open_upright(item.data, record, item.name), record)
     return _given(item, record)
 
 
-def _given(array: Pixels, record: Preprocessing) -> Pixels:
+def _given(array: Pixels, record: Preprocessing) -> Seen:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise ImageError(
             f"An array of shape {array.shape} and type {array.dtype} is no image.",
             "Give upright RGB as uint8 of shape (height, width, 3).",
         )
-    return prepare(Image.fromarray(np.ascontiguousarray(array)), record)
+    return see(Image.fromarray(np.ascontiguousarray(array)), record)

@@ -12,8 +12,9 @@ from cytowell.errors import BundleCorrupt, BundleError, BundleTooNew
 SUMS = "SHA256SUMS"
 RECORD = "bundle.json"
 
-FORMAT = 1
-"""Version of the bundle format; a later one is refused."""
+FORMAT = 2
+"""Version of the bundle format; a later one is refused. 2 has the canonical view of a cell, without
+which the network would be shown something else; what needs nothing of it is written as 1."""
 
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "classifier": (("backbone.onnx", "head.npz"), ("statistics.npz", "MODEL_CARD.md")),

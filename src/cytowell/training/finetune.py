@@ -20,6 +20,7 @@ from lightning.fabric import Fabric
 
 from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
+from cytowell.images.cell import WHITE
 from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
 from cytowell.models.build import build
@@ -59,6 +60,7 @@ class Trained:
     curve: tuple[Curve, ...]
     remarks: tuple[str, ...]
     settings: Finetune
+    subclasses: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Materials:
             learn=pack(self.learn, around(self.record, size)),
             same=pack(few, record),
             judge=pack(self.judge, record),
+            empty=WHITE if record.cell is not None and record.cell.light else None,
         )
 
 
@@ -125,7 +128,8 @@ class FinetuneLearner:
         )
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
-        return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s)
+        parents = _parents(learn, subclasses, second)
+        return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s, parents)
 
     def _probed(
         self, task: Task, learn: Dataset, backbone: Any
@@ -155,6 +159,8 @@ class FinetuneLearner:
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
         whole = replace(task.reading, size=s.size, crop=1.0)
+        if whole.cell is not None:
+            return whole, []
         if s.crop != "auto":
             return replace(whole, crop=float(s.crop)), []
         side = s.size if backbone.refusal(CROP_SIDE) else CROP_SIDE
@@ -210,10 +216,23 @@ def _subclasses(
     if names and not dataset.subclasses:
         remarks.append(
             f"File names tell {len(names)} kinds in {len(dataset.classes)} classes "
-            f"({', '.join(names[:12])}): a second head learnt them beside the classes and was "
-            "dropped. Other images are called by what they show alone."
+            f"({', '.join(names[:12])}): a second head learnt them beside the classes. "
+            "Images are called by what they show alone."
         )
     return names, np.array([index.get(kind or "", -1) for kind in found], dtype=np.int64)
+
+
+def _parents(
+    learn: Dataset, subclasses: tuple[str, ...], second: npt.NDArray[np.int64]
+) -> tuple[tuple[str, str], ...]:
+    """Give each sub-class with its class; none where two classes share one."""
+    found: dict[str, set[str]] = {}
+    for label, index in zip(learn.labels, second, strict=True):
+        if index >= 0:
+            found.setdefault(subclasses[index], set()).add(learn.classes[label])
+    if any(len(classes) > 1 for classes in found.values()):
+        return ()
+    return tuple((name, next(iter(found[name]))) for name in subclasses)
 
 
 def _trained(job: Job, network: Classifier, task: Task) -> tuple[Classifier, list[Curve]]:

@@ -55,12 +55,14 @@ class Material:
     """What a loop learns from and is asked about, for one phase; rows are samples.
 
     `learn` (N, S, S, 3) shows more than the network sees; `same` is what it sees of the first few
-    of them, and `judge` (M, size, size, 3) what it sees of the validation part.
+    of them, and `judge` (M, size, size, 3) what it sees of the validation part. `empty` is the
+    intensity of what lies beyond an image, None for its reflection.
     """
 
     learn: Pixels
     same: Pixels
     judge: Pixels
+    empty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,8 @@ def draw(
     torch.manual_seed(job.seed * 1_000_003 + step)
     ordered = np.sort(rows)
     pixels = torch.from_numpy(np.array(material.learn[ordered])).to(fabric.device)
-    return augment(pixels, size, job.settings.augmentation, generator), ordered
+    how = job.settings.augmentation
+    return augment(pixels, size, how, generator, material.empty), ordered
 
 
 def drawn_rows(job: Job, wanted: IntArray) -> IntArray:

@@ -29,6 +29,9 @@ KEPT_BYTES = 20 << 30
 
 def around(record: Preprocessing, size: int) -> Preprocessing:
     """Give the record of the pack for a phase: what the network sees, and what lies around it."""
+    if record.cell is not None:
+        wider = replace(record.cell, window=min(10.0, AROUND * record.cell.window))
+        return replace(record, size=round(size * wider.window / record.cell.window), cell=wider)
     if record.crop >= SHORTER_SIDE:
         return replace(record, size=size)
     crop = min(SHORTER_SIDE, AROUND * record.crop)

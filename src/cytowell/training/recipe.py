@@ -36,6 +36,12 @@ class Augmentation:
         (Tellez et al. 2019, doi 10.1016/j.media.2019.101544; vectors of Ruifrok & Johnston 2001).
     erase
         Probability that a rectangle is painted over (Zhong et al. 2020, arXiv 1708.04896).
+    aspect
+        Stretch along one direction between 1 / (1 + aspect) and 1 + aspect.
+    laboratory
+        How far light, stain, camera and sharpness may be those of another laboratory: 0 not at
+        all, 1 as between hospitals (`augment.of_another_laboratory`). It takes the place of
+        brightness, contrast, saturation and stain.
     """
 
     rotation: float = 180.0
@@ -47,6 +53,8 @@ class Augmentation:
     saturation: float = 0.2
     stain: float = 0.1
     erase: float = 0.25
+    aspect: float = 0.0
+    laboratory: float = 0.0
 
 
 def require_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:

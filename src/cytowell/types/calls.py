@@ -18,6 +18,10 @@ CALL_COLUMNS = ("path", "label", "probability", "decided", "reason", "error")
 OBJECT = "object"
 """Further column that numbers what was found in a photograph; with it, where comes before what."""
 
+KIND, KIND_PROBABILITY = "subclass", "subclass_probability"
+"""Further columns of a bundle that tells kinds within its classes; the true one, where it is known,
+is then called `truth_subclass`."""
+
 _PLACE = (OBJECT, "plate", "well", "x", "y", "width", "height", "score")
 _SIDES = ("x", "y", "width", "height")
 
@@ -142,7 +146,8 @@ class Predictions:
         if "split" in known or any(s.split is not None for s in self.samples):
             columns["split"] = [s.split for s in self.samples]
         if "subclass" in known or any(s.subclass is not None for s in self.samples):
-            columns["subclass"] = [s.subclass for s in self.samples]
+            told = any(KIND_PROBABILITY in s.extra for s in self.samples)
+            columns["truth_subclass" if told else KIND] = [s.subclass for s in self.samples]
         if "box" in known or any(s.box is not None for s in self.samples):
             for name in _SIDES:
                 sides = [getattr(s.box, name) if s.box else np.nan for s in self.samples]
@@ -174,6 +179,10 @@ class Predictions:
         if not classes or "path" not in frame.columns:
             raise BadTable("A table of calls has the columns path and p_<class>.")
         known = {*CALL_COLUMNS, "truth", "group", "split", "subclass", *(f"p_{c}" for c in classes)}
+        true_kind = KIND
+        if KIND_PROBABILITY in frame.columns:
+            true_kind = "truth_subclass"
+            known = (known - {KIND}) | {true_kind}
         boxes: list[Box | None] = [None] * len(frame)
         if set(_SIDES) <= set(frame.columns):
             known |= set(_SIDES)
@@ -183,7 +192,7 @@ class Predictions:
             name: frame[name].astype(object).where(frame[name].notna(), None).tolist()
             if name in frame.columns
             else [None] * len(frame)
-            for name in ("path", "truth", "group", "split", "subclass", "reason", "error")
+            for name in ("path", "truth", "group", "split", true_kind, "reason", "error")
         }
         extras = frame[[c for c in frame.columns if c not in known]].to_dict("records")
         probabilities = frame[[f"p_{c}" for c in classes]].to_numpy(dtype=np.float64)
@@ -194,7 +203,7 @@ class Predictions:
                 texts["truth"][i],
                 texts["group"][i],
                 texts["split"][i],
-                texts["subclass"][i],
+                texts[true_kind][i],
                 boxes[i],
                 nothing=str(texts["reason"][i] or "") if empty[i] else "",
                 extra={str(k): v for k, v in extras[i].items()},
