@@ -43,6 +43,12 @@ def command(
     find: FindOption = "none",
     detector: DetectorOption = "",
     only: OnlyOption = "",
+    bundle: Annotated[
+        str,
+        typer.Option(
+            help="Cut out as this bundle sees a box, with what it measures.", show_default=False
+        ),
+    ] = "",
     rotate: RotateOption = 0,
     margin: MarginOption = None,
     square: SquareOption = False,
@@ -53,9 +59,16 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Cut wells, cells or annotated boxes out of photographs, without loss, groups kept."""
-    record = registry.part("cytowell.images:Preprocessing")(
-        **reading(channels, window, plane), margin=margin or 0.0, square=square, round=round_
-    )
+    said = reading(channels, window, plane)
+    if bundle:
+        own = cytowell.load(bundle).reading(
+            **said, margin=margin, square=square or None, round=round_ or None
+        )
+        record = own.facts.preprocessing
+    else:
+        record = registry.part("cytowell.images:Preprocessing")(
+            **said, margin=margin or 0.0, square=square, round=round_
+        )
     looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     samples: Any
     with speaking(quiet) as speaker:
@@ -69,10 +82,10 @@ def command(
         else:
             named, _, _ = registry.part("cytowell.sources.paths:named")(paths)
             samples = registry.part("cytowell.runtime.finding:objects")(named, looks, record)
-        done, said = registry.part("cytowell.runtime.cutting:crop")(
+        done, remarks = registry.part("cytowell.runtime.cutting:crop")(
             samples, Path(out), record, lambda done: speaker.ticked(done, 0, "cutting out")
         )
-        for sentence in said:
+        for sentence in remarks:
             speaker.said(sentence)
         speaker.said(f"{done} cut-outs.")
     print(out)

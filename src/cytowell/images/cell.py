@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,10 @@ class MeasuredCell:
         light = self.light or (None, None, None)
         place = (self.x, self.y, self.diameter) if self.found else (None, None, None)
         return dict(zip(MEASURED, (*light, *place), strict=True))
+
+    def moved(self, right: float, down: float) -> MeasuredCell:
+        """Give the same in pixels of a picture whose corner lies elsewhere."""
+        return replace(self, x=round(self.x + right, 2), y=round(self.y + down, 2))
 
     @staticmethod
     def from_columns(row: Mapping[str, Any]) -> MeasuredCell | None:

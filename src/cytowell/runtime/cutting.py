@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from cytowell.errors import EmptyDataset, ImageError
-from cytowell.images import Preprocessing, cut_out, photograph_of
+from cytowell.images import Preprocessing, cut_out, photograph_of, require_inside
+from cytowell.images.cell import measure, window_of
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.storage import explaining, replacing_folder, require_free
-from cytowell.types import OBJECT, Sample
+from cytowell.types import OBJECT, Box, Sample
 
 TABLE = "samples.csv"
 UNLABELLED = "unlabelled"
+
+AROUND = 0.4
+"""Share of a cell's window that is cut out around it on every side: a training turns and zooms."""
 
 LONGEST = 80
 """Characters of a label or a photograph's name that become part of a file's name."""
@@ -39,7 +44,9 @@ def crop(
     out
         A new folder.
     record
-        Margin, square and round mask.
+        Margin, square and round mask. With a cell's view the window of the cell is cut out, with
+        some of its surroundings, and what was measured is written into the table: a cut-out that
+        is called later gives the same pixels as its box in the photograph.
 
     Returns
     -------
@@ -65,7 +72,7 @@ def crop(
                 continue
             try:
                 photograph = photograph_of(sample.path, how)
-                part = cut_out(photograph, how, sample.box)
+                part, measured = _part(photograph, how, sample.box)
             except ImageError as error:
                 said[str(error)] = None
                 continue
@@ -73,7 +80,7 @@ def crop(
             with explaining(target / name):
                 (beside / name).parent.mkdir(parents=True, exist_ok=True)
                 part.save(beside / name)
-            rows.append(_row(name, sample, pixel_size(photograph)))
+            rows.append(_row(name, sample, pixel_size(photograph)) | measured)
             if ticked is not None:
                 ticked(len(rows))
         if not rows:
@@ -81,6 +88,25 @@ def crop(
             raise EmptyDataset(f"Nothing was cut out. {first}")
         pd.DataFrame(rows).to_csv(beside / TABLE, index=False, lineterminator="\n")
     return len(rows), list(said)
+
+
+def _part(
+    photograph: Image.Image, record: Preprocessing, box: Box
+) -> tuple[Image.Image, dict[str, Any]]:
+    """Cut out a box, or the surroundings of its cell with what was measured of it."""
+    if record.cell is None:
+        return cut_out(photograph, record, box), {}
+    require_inside(photograph.size, box)
+    measured = measure(photograph, record.cell, box)
+    left, top, side = window_of(measured, record.cell)
+    more = round(AROUND * side)
+    area = (
+        max(0, left - more),
+        max(0, top - more),
+        min(photograph.width, left + side + more),
+        min(photograph.height, top + side + more),
+    )
+    return photograph.crop(area), measured.moved(-area[0], -area[1]).columns()
 
 
 def _name(sample: Sample, number: int, taken: set[str]) -> str:
