@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import cytowell
+from cytowell.types import Dataset
 from machine import data_folder
 
 THUMBNAIL = 24
@@ -104,6 +107,16 @@ def _parts(groups: list[int], named: list[str], sources: list[str], originals: i
                 "test" if place < test else "validation" if place < test + validation else "train"
             )
     return parts
+
+
+def annotated(root: Path) -> Dataset:
+    """Give TXL's photographs with boxes, each with its part of the split by content."""
+    parts = {str((root / path).resolve()): part for path, part, _, _ in split_by_content(root)}
+    data = cytowell.read(root / "txl")
+    samples = tuple(
+        dataclasses.replace(s, split=parts[str(Path(s.path).resolve())]) for s in data.samples
+    )
+    return dataclasses.replace(data, samples=samples)
 
 
 def main() -> None:

@@ -14,14 +14,12 @@ import dataclasses
 import time
 from pathlib import Path
 
-import cytowell
 from cytowell.runs.detector import train_detector
 from cytowell.runs.run import Voice
 from cytowell.training.detection_recipe import Detection
 from cytowell.training.recipe import Augmentation
-from cytowell.types import Dataset
 from machine import data_folder
-from smear_split import split_by_content
+from smear_split import annotated
 
 SETTINGS = Detection(
     phases=((320, 1500), (416, 800)),
@@ -35,16 +33,6 @@ SETTINGS = Detection(
     patience=1000,
     augmentation=Augmentation(brightness=0.25, contrast=0.3, saturation=0.4, stain=0.25),
 )
-
-
-def annotated(root: Path) -> Dataset:
-    """Give TXL's photographs with boxes, each with its part of the split by content."""
-    parts = {str((root / path).resolve()): part for path, part, _, _ in split_by_content(root)}
-    data = cytowell.read(root / "txl")
-    samples = tuple(
-        dataclasses.replace(s, split=parts[str(Path(s.path).resolve())]) for s in data.samples
-    )
-    return dataclasses.replace(data, samples=samples)
 
 
 def main() -> None:

@@ -65,6 +65,9 @@ class Facts:
         Which features are means of which map; empty says `maps: none`.
     confusion
         Counts on the test part, truth down, calls across; empty if there was none.
+    calls
+        Classes of a detector whose objects the bundle is for, such as WBC; other objects are
+        counted and not called. Empty for every object.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
     """
@@ -78,13 +81,14 @@ class Facts:
     maps: tuple[MapSlice, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     confusion_of: str = ""
+    calls: tuple[str, ...] = ()
     synthetic: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
     kind: str = "classifier"
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as it is written."""
-        return {
+        record = {
             "format": FORMAT,
             "kind": self.kind,
             "classes": list(self.classes),
@@ -97,6 +101,7 @@ class Facts:
             "synthetic": self.synthetic,
             "origin": self.origin,
         }
+        return record | ({"calls": list(self.calls)} if self.calls else {})
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> Facts:
@@ -112,6 +117,7 @@ class Facts:
             maps=() if maps == "none" else tuple(MapSlice(*m) for m in maps),
             confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
             confusion_of=record["confusion"]["of"],
+            calls=tuple(str(c) for c in record.get("calls", ())),
             synthetic=record["synthetic"],
             origin=record["origin"],
             kind=record["kind"],
