@@ -26,7 +26,7 @@ from cytowell.images import open_upright
 from cytowell.images.boxes import letterbox, overlaps
 from cytowell.registry import load
 from cytowell.runs.detector import PROVEN
-from cytowell.runtime.detector import FAINTEST, kept, likely
+from cytowell.runtime.detector import CLEAR, FAINTEST, kept, likely
 from cytowell.runtime.detector_facts import DetectorFacts, Reading
 from cytowell.training.scenes import Annotated, corners_of
 from cytowell.types import Dataset
@@ -157,13 +157,13 @@ smears.
 - Augmentation: zoom by a factor of 3, quarter turns, mosaics, stain, gamma and tint, blur, noise,
   JPEG, 5 % grey-scale and 1 % negatives
 
-Figures: `scripts/bench smear`. Tried on the three sources above and on nothing else. Not tried: other
-stains than those of Romanowsky, thick films, bone marrow, malaria or other parasites, magnifications
-below 50x, fluorescence. Red cells that overlap in thick parts are boxed by their annotators as they
-could be told apart; their count there is an estimate.
+Figures: `scripts/bench smear`. Tried on the three sources above and on nothing else. Not tried:
+other stains than those of Romanowsky, thick films, bone marrow, malaria or other parasites,
+magnifications below 50x, fluorescence. Red cells that overlap in thick parts are boxed by their
+annotators as they could be told apart; their count there is an estimate.
 
-In photographs larger than {photograph} px the network looks at tiles unless red cells are large
-enough in the whole picture.
+A photograph in which red cells are seen smaller than {clear:g} px of the input is looked at in
+tiles.
 """
 
 
@@ -219,7 +219,7 @@ def main() -> None:
         score=SCORE,
         overlap=overlap,
         parity=facts.origin["parity"],
-        photograph=round(1.5 * PHOTOGRAPH),
+        clear=CLEAR,
     )
     detector.save(Path(given.out), card)
     print(f"{given.out}: {len(detector.model) / 1e6:.2f} MB")

@@ -49,9 +49,12 @@ FAINTEST = 0.01
 FEWEST = 5
 """Whole red cells from which on their size is believed."""
 
-CLEAR, USUAL = 20.0, 45.0
-"""Diameter of a red cell in pixels of the input: from which on a photograph is looked at in one
-piece, and as which it is seen in a tile."""
+CLEAR, USUAL = 30.0, 42.0
+"""Diameter of a red cell in pixels of the input, from which on it is as large as those learnt from;
+and as which it is seen in tiles, where a white cell is smaller than what two neighbours share."""
+
+LOOKS = 3
+"""Times a photograph is looked at, at most: what is found too small may be no cell."""
 
 MOST = 3000
 """Candidates that are compared with one another, the surest ones."""
@@ -125,7 +128,9 @@ class Detector:
         return ahead(one, paths)
 
     def find(self, photograph: Image.Image, score: float | None = None, threads: int = 0) -> Found:
-        """Find objects in an upright RGB photograph; a large one is looked at in tiles.
+        """Find objects in an upright RGB photograph.
+
+        A large one is looked at in tiles; with a ruler, one in which red cells are too small.
 
         Parameters
         ----------
@@ -135,23 +140,32 @@ class Detector:
             For the network; all processors for 0.
         """
         least = self.facts.score if score is None else score
-        size = photograph.size
-        if max(size) <= LARGER * self.facts.photograph or not self.facts.photograph:
-            return kept(*self._looked_at(photograph, least, threads), size, self.facts.overlap)
-        side = self.facts.photograph
-        if self.facts.ruler:
-            whole = kept(*self._looked_at(photograph, least, threads), size, self.facts.overlap)
-            index = self.classes.index(self.facts.ruler)
-            diameters = whole_cells(whole.boxes, whole.labels, index, size)
-            seen = float(np.median(diameters)) if len(diameters) >= FEWEST else 0.0
-            if seen * self.facts.reading.side >= CLEAR * max(size):
-                return whole
-            if seen:
-                side = max(side, round(seen * self.facts.reading.side / USUAL))
-        return self._tiled(photograph, side, least, threads)
+        side, usual = max(photograph.size), self.facts.photograph
+        if not self.facts.ruler:
+            large = usual and side > LARGER * usual
+            return self._tiled(photograph, usual if large else side, least, threads)
+        for _ in range(LOOKS):
+            found = self._tiled(photograph, side, least, threads)
+            better = self._better_side(found, photograph.size, side)
+            if better >= side:
+                break
+            side = better
+        return found
+
+    def _better_side(self, found: Found, size: tuple[int, int], side: int) -> int:
+        """Give the side of tiles in which red cells are as large as those that were learnt from."""
+        label = self.classes.index(self.facts.ruler)
+        sure = np.flatnonzero(found.scores >= self.facts.score)
+        boxes = [found.boxes[i] for i in sure]
+        diameters = whole_cells(boxes, found.labels[sure], label, size)
+        if len(diameters) < FEWEST:
+            large = self.facts.photograph and max(size) > LARGER * self.facts.photograph
+            return min(side, self.facts.photograph) if large else side
+        diameter, shown = float(np.median(diameters)), self.facts.reading.side
+        return side if diameter * shown >= CLEAR * side else round(diameter * shown / USUAL)
 
     def _tiled(self, photograph: Image.Image, side: int, least: float, threads: int) -> Found:
-        """Find objects in tiles of this side."""
+        """Find objects in tiles of this side; the whole photograph is one of its longer side."""
         corners, scores, labels = [], [], []
         for left, top, right, bottom in tiles(photograph.size, side, SHARED):
             part = photograph.crop((left, top, right, bottom))
