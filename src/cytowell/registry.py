@@ -89,6 +89,7 @@ TABLE: dict[str, dict[str, str]] = {
     "bundles": {
         "blood": "cytowell.weights:blood",
         "imagenet": "cytowell.weights:imagenet",
+        "smear": "cytowell.weights:smear",
     },
 }
 

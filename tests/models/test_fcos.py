@@ -16,7 +16,7 @@ import torch
 
 from cytowell.export.detector import export_detector
 from cytowell.models.fcos import lite0
-from cytowell.runtime.detector import DetectorFacts, Reading
+from cytowell.runtime.detector_facts import DetectorFacts, Reading
 
 SIDE = 96
 

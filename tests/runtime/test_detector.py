@@ -16,7 +16,8 @@ import cytowell
 from cytowell.errors import BundleCorrupt, BundleError, RecipeError
 from cytowell.images.boxes import letterbox, overlaps
 from cytowell.runtime.boxes import suppress, tiles
-from cytowell.runtime.detector import DetectorFacts, Reading, decode, load_detector
+from cytowell.runtime.detector import decode, load_detector
+from cytowell.runtime.detector_facts import DetectorFacts, Reading
 from cytowell.runtime.imported import import_network
 from cytowell.runtime.sealed import seal
 

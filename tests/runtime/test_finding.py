@@ -181,8 +181,6 @@ def test_what_cannot_be_cut_out_is_said(tmp_path: Path) -> None:
 
 def test_only_what_is_known_can_be_found() -> None:
     assert finder("none") is None
-    with pytest.raises(RecipeError, match="detector"):
-        finder("cells")
     with pytest.raises(UnknownName, match="wells"):
         finder("welsl")
     with pytest.raises(RecipeError, match="--find cells"):

@@ -94,13 +94,19 @@ CropBoxesOption = Annotated[
     ),
 ]
 DetectorOption = Annotated[
-    str, typer.Option(help="Detector bundle, for --find cells.", show_default=False)
+    str,
+    typer.Option(
+        help="Detector bundle, for --find cells; without it the one that comes along finds white "
+        "cells, red cells and platelets.",
+        show_default=False,
+    ),
 ]
 
 OnlyOption = Annotated[
     str,
     typer.Option(
-        help="Classes of the detector that are called, such as WBC,Platelets; all without.",
+        help="Classes of the detector that are looked at, such as WBC,Platelets. Without it all "
+        "are found, and those that the bundle is not for are counted and not called.",
         show_default=False,
     ),
 ]

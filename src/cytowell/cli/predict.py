@@ -31,6 +31,7 @@ from cytowell.cli.options import (
 )
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset, RecipeError, UnknownName
+from cytowell.types import FOUND
 
 NAME = "predict"
 
@@ -81,7 +82,9 @@ def command(
     samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
     looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     if looks is not None:
-        samples = registry.part("cytowell.runtime.finding:objects")(samples, looks, record)
+        samples = registry.part("cytowell.runtime.finding:objects")(
+            samples, looks, record, loaded.facts.calls
+        )
         known, total = known | {"group", "box"}, None
     if engine == "ray":
         cut_otherwise = margin is not None or square or round_ or crop_boxes is not None
@@ -101,6 +104,7 @@ def command(
     overlays = registry.part("cytowell.runtime.overlays:Overlays")
     drawn = overlays(Path(overlay), record) if overlay else None
     done = failed = declined = empty = boxes = 0
+    counted: dict[str, int] = {}
     with speaking(quiet) as speaker, opened as write:
         for calls in loaded.stream(samples, workers):
             write(calls)
@@ -108,15 +112,22 @@ def command(
                 drawn(calls)
             bad = sum(1 for e in calls.errors if e)
             bare = sum(1 for s in calls.samples if s.nothing)
-            boxes += sum(1 for s in calls.samples if s.box is not None)
-            done, failed, empty = done + len(calls) - bare, failed + bad, empty + bare
+            for sample in calls.take(calls.counted).samples:
+                name = str(sample.extra.get(FOUND))
+                counted[name] = counted.get(name, 0) + 1
+            boxes += sum(1 for s in calls.samples if s.box is not None and not s.nothing)
+            done, failed = done + len(calls) - bare, failed + bad
+            empty += bare - int(calls.counted.sum())
             declined += int((~calls.decided).sum()) - bad - bare
             speaker.ticked(done, total or 0, "calling")
         if drawn is not None:
             drawn.flush()
-        if not done and not empty:
+        if not done and not empty and not counted:
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
         speaker.said(_summed(done, declined, failed))
+        if counted:
+            seen = ", ".join(f"{number} {name}" for name, number in sorted(counted.items()))
+            speaker.said(f"Counted and not called: {seen}.")
         if empty:
             speaker.said(f"{empty} photographs have nothing in them: their rows say why.")
         if boxes and crop_boxes is None and record.middle_of_boxes < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.storage import write_text
+from cytowell.types import COUNTED, FOUND
 
 MOST_ROWS = 2000
 """Rows of the table of calls; the file of all calls holds the rest."""
@@ -60,6 +62,9 @@ def write_calls_page(
     picture
         Gives what row i shows; None where it cannot be read.
     """
+    places = [i for i, r in enumerate(rows) if not is_counted(r)]
+    seen = Counter(str(r.get(FOUND) or "objects") for r in rows if is_counted(r))
+    rows = [rows[i] for i in places]
     shown = [_row(r) for r in rows[:MOST_ROWS]]
     page = (
         environment()
@@ -71,9 +76,9 @@ def write_calls_page(
                 "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
                 "made_with": told.made_with,
             },
-            verdict=verdict_of(rows),
+            verdict=[*verdict_of(rows), *_seen(seen)],
             lines=[_line(name, rows) for name in told.classes],
-            pictures=_pictures(rows, picture),
+            pictures=_pictures(rows, lambda i: picture(places[i])),
             placed=any(r.get("object") is not None for r in rows),
             rows=shown,
             left_out=len(rows) - len(shown),
@@ -82,9 +87,27 @@ def write_calls_page(
     write_text(path, page)
 
 
+def is_counted(row: Row) -> bool:
+    """Whether it is of an object that was counted and not called, and that nobody has named."""
+    return row.get("reason") == COUNTED and not row.get("who")
+
+
+def _seen(counts: Counter[str]) -> list[str]:
+    """Say how many objects were counted and not called."""
+    if not counts:
+        return []
+    told = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    return [f"Counted and not called: {told}."]
+
+
 def is_open(row: Row) -> bool:
     """Whether a person still has to look: not decided, and nobody has said anything."""
-    return not row.get("error") and str(row.get("decided")) != "true" and not row.get("who")
+    return (
+        not is_counted(row)
+        and not row.get("error")
+        and str(row.get("decided")) != "true"
+        and not row.get("who")
+    )
 
 
 def verdict_of(rows: Sequence[Row]) -> list[str]:

@@ -77,6 +77,8 @@ class Differential:
         Immature granulocytes of 100 white cells, None if no class is one.
     notes
         What to know before it is used, in words.
+    found
+        Objects that a detector counted and that were not called: class and number of each.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Differential:
     unread: int
     immature: float | None
     notes: tuple[str, ...]
+    found: tuple[tuple[str, int], ...] = ()
 
 
 def kind_of(name: str, kinds: Mapping[str, str]) -> str:

@@ -10,8 +10,9 @@ import onnx
 import torch
 
 from cytowell.errors import ParityError
-from cytowell.export.onnx import traced
-from cytowell.runtime.detector import FAINTEST, Detector, DetectorFacts
+from cytowell.export.onnx import halve, traced
+from cytowell.runtime.detector import FAINTEST, Detector
+from cytowell.runtime.detector_facts import DetectorFacts
 from cytowell.types import Pixels
 
 SCORES = 1e-3
@@ -21,7 +22,9 @@ PIXELS = 0.1
 """The same of a box's edge, where the certainty is more than next to nothing."""
 
 
-def export_detector(network: Any, facts: DetectorFacts, photographs: Sequence[Pixels]) -> Detector:
+def export_detector(
+    network: Any, facts: DetectorFacts, photographs: Sequence[Pixels], half: bool = False
+) -> Detector:
     """Export a network for square input of `facts.reading.side` pixels, and prove it.
 
     Parameters
@@ -30,6 +33,8 @@ def export_detector(network: Any, facts: DetectorFacts, photographs: Sequence[Pi
         Gives corners (N, M, 4) and scores (N, M, C) of uint8 (N, side, side, 3).
     photographs
         Letterboxed real ones, (side, side, 3).
+    half
+        Store weights in half precision; the network's must be rounded to it already.
 
     Raises
     ------
@@ -39,6 +44,8 @@ def export_detector(network: Any, facts: DetectorFacts, photographs: Sequence[Pi
     network = network.eval()
     side = facts.reading.side
     model = traced(network, torch.zeros(2, side, side, 3, dtype=torch.uint8), ["corners", "scores"])
+    if half:
+        halve(model)
     onnx.checker.check_model(model)
     detector = Detector(facts, model.SerializeToString())
     moved = unsure = 0.0

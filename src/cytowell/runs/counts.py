@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from cytowell.registry import did_you_mean
 from cytowell.runtime.bundle import Bundle
 from cytowell.sources.table import read_texts
 from cytowell.storage import replacing_folder, sha256, write_text, write_with
+from cytowell.types import COUNTED, FOUND
 
 ALL = "all"
 KINDS = ("white", "erythroblast", "platelet", "red cell", "other")
@@ -134,21 +136,47 @@ def count_of(
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         rows.setdefault(name or "(none)", []).append(i)
-    slides = [
-        differential(
+    other = _counted(frame)
+    slides = []
+    for name, where in rows.items():
+        cells = [i for i in where if not other[i]]
+        slide = differential(
             name,
-            [calls[i] for i in where],
-            [decided[i] for i in where],
+            [calls[i] for i in cells],
+            [decided[i] for i in cells],
             classes,
             kinds=kinds,
             confusion=confusion,
             interval=interval,
             ranges=ranges,
         )
-        for name, where in rows.items()
-    ]
+        slides.append(_with_found(slide, Counter(other[i] for i in where if other[i])))
     digest = "" if bundle is None else bundle.digest
     return Counted(tuple(slides), by, interval, digest, ("", ""))
+
+
+def _counted(frame: pd.DataFrame) -> list[str]:
+    """Give the detector's class of each object that was counted and not called, "" of others.
+
+    One that a person has named is a call.
+    """
+    blank = [""] * len(frame)
+    reason, found, who = (
+        frame[c].tolist() if c in frame else blank for c in ("reason", FOUND, "who")
+    )
+    return [
+        (name or "objects") if why == COUNTED and not by else ""
+        for why, name, by in zip(reason, found, who, strict=True)
+    ]
+
+
+def _with_found(slide: Differential, found: Counter[str]) -> Differential:
+    """Add what was counted and not called to a slide's count."""
+    if not found:
+        return slide
+    seen = tuple(sorted(found.items()))
+    note = ", ".join(f"{number} {name}" for name, number in seen)
+    return replace(slide, found=seen, notes=(*slide.notes, f"Counted and not called: {note}."))
 
 
 def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:

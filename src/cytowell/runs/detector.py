@@ -26,7 +26,8 @@ from cytowell.registry import did_you_mean
 from cytowell.runs.detecting import draw_errors, look
 from cytowell.runs.recipe import filled, plain, read_toml
 from cytowell.runs.run import Voice
-from cytowell.runtime.detector import Detector, DetectorFacts, Reading, load_detector
+from cytowell.runtime.detector import Detector, load_detector
+from cytowell.runtime.detector_facts import DetectorFacts, Reading
 from cytowell.storage import explaining, write_text, write_with
 from cytowell.types import Box, Dataset, Findings, IntArray, Split
 

@@ -75,6 +75,9 @@ class Facts:
         Counts on the test part, truth down, calls across; empty if there was none.
     subclasses
         Names of the kinds within classes, each with its class, as the head's arrays have them.
+    calls
+        Classes of a detector whose objects the bundle is for, such as WBC; other objects are
+        counted and not called. Empty for every object.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
     """
@@ -88,6 +91,7 @@ class Facts:
     maps: tuple[MapSlice, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     confusion_of: str = ""
+    calls: tuple[str, ...] = ()
     synthetic: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
     kind: str = "classifier"
@@ -95,8 +99,7 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as it is written, in the earliest format that can say it."""
-        further = {"subclasses": [list(s) for s in self.subclasses]} if self.subclasses else {}
-        return {
+        record: dict[str, Any] = {
             "format": FORMAT if self.preprocessing.cell is not None else 1,
             "kind": self.kind,
             "classes": list(self.classes),
@@ -108,8 +111,12 @@ class Facts:
             "confusion": {"of": self.confusion_of, "counts": [list(r) for r in self.confusion]},
             "synthetic": self.synthetic,
             "origin": self.origin,
-            **further,
         }
+        if self.calls:
+            record["calls"] = list(self.calls)
+        if self.subclasses:
+            record["subclasses"] = [list(s) for s in self.subclasses]
+        return record
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> Facts:
@@ -125,6 +132,7 @@ class Facts:
             maps=() if maps == "none" else tuple(MapSlice(*m) for m in maps),
             confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
             confusion_of=record["confusion"]["of"],
+            calls=tuple(str(c) for c in record.get("calls", ())),
             synthetic=record["synthetic"],
             origin=record["origin"],
             kind=record["kind"],

@@ -12,18 +12,21 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, ImageError, RecipeError
 from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
 from cytowell.runtime.boxes import suppress, tiles
-from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
+from cytowell.runtime.detector_facts import STRIDES, DetectorFacts
+from cytowell.runtime.ruler import whole_cells
+from cytowell.runtime.sealed import AGAIN, RECORD, SUMS, opened, seal
 from cytowell.runtime.session import first_line, open_network, refuse_outside
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import Box, FloatArray, IntArray, Pixels
@@ -31,13 +34,8 @@ from cytowell.types import Box, FloatArray, IntArray, Pixels
 NETWORK = "detector.onnx"
 CARD = "MODEL_CARD.md"
 
-SAYS = ("boxes", "yolox", "yolov5", "yolov8")
-"""How networks say their boxes: decoded corners and scores (ours); YOLOX's raw grid; rows of
-centre, sides, certainty, classes; columns of centre, sides, classes."""
-
-STRIDES = (8, 16, 32)
-LARGEST = 4096
-"""Side of an input in pixels, at most."""
+SHIPPED = "smear"
+"""The detector that comes along: white cells, red cells and platelets of a blood smear."""
 
 SHARED = 0.25
 """Part of a tile's side that its neighbour covers too: what one cuts the other sees whole."""
@@ -48,93 +46,18 @@ LARGER = 1.5
 FAINTEST = 0.01
 """Certainty down to which boxes are looked at for the average precision."""
 
+FEWEST = 5
+"""Whole red cells from which on their size is believed."""
+
+CLEAR, USUAL = 30.0, 42.0
+"""Diameter of a red cell in pixels of the input, from which on it is as large as those learnt from;
+and as which it is seen in tiles, where a white cell is smaller than what two neighbours share."""
+
+LOOKS = 3
+"""Times a photograph is looked at, at most: what is found too small may be no cell."""
+
 MOST = 3000
 """Candidates that are compared with one another, the surest ones."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a photograph becomes a detector's input.
-
-    Attributes
-    ----------
-    side
-        Of the square input, in pixels.
-    centred
-        Whether a letterbox holds the photograph in its middle, or in its upper left.
-    rows_first
-        Whether the input is (N, H, W, 3) uint8; else (N, 3, H, W) float.
-    blue_first
-        Whether colours come as blue, green, red.
-    divisor
-        What pixels 0..255 are divided by.
-    """
-
-    side: int
-    centred: bool = False
-    rows_first: bool = False
-    blue_first: bool = False
-    divisor: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.side not in range(STRIDES[-1], LARGEST + 1) or self.side % STRIDES[-1]:
-            raise RecipeError(
-                f"A side of {self.side} pixels is none of a detector.",
-                f"Use {STRIDES[-1]} to {LARGEST}, a multiple of {STRIDES[-1]}.",
-            )
-        if not 1e-3 <= self.divisor <= 1e5:
-            raise RecipeError(f"divisor = {self.divisor} cannot hold.", "Use 1 or 255.")
-
-
-@dataclass(frozen=True)
-class DetectorFacts:
-    """What `bundle.json` of a detector says.
-
-    Attributes
-    ----------
-    says
-        One of `SAYS`.
-    score
-        Certainty from which on a box is one.
-    overlap
-        Of two boxes of a class that overlap by more than this, the surer one is kept.
-    photograph
-        Longer side in pixels of photographs that were learnt from, 0 if nobody knows: much larger
-        ones are looked at in tiles of that size.
-    """
-
-    classes: tuple[str, ...]
-    reading: Reading
-    says: str = "boxes"
-    score: float = 0.3
-    overlap: float = 0.6
-    photograph: int = 0
-    synthetic: bool = False
-    origin: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.says not in SAYS:
-            raise RecipeError(f"says = {self.says!r} is not known.", f"Use {', '.join(SAYS)}.")
-        for name in ("score", "overlap"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise RecipeError(
-                    f"{name} = {getattr(self, name)} is no share.", "Use a share between 0 and 1."
-                )
-        if self.photograph and not 64 <= self.photograph <= 1 << 20:
-            raise RecipeError(f"photograph = {self.photograph} cannot hold.", "Use 64 or more.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the record as it is written."""
-        record = asdict(self) | {"format": FORMAT, "kind": "detector"}
-        return record | {"classes": list(self.classes)}
-
-    @staticmethod
-    def from_json(record: dict[str, Any]) -> DetectorFacts:
-        """Read the record."""
-        known = {k: record[k] for k in DetectorFacts.__dataclass_fields__ if k in record}
-        known["classes"] = tuple(record["classes"])
-        known["reading"] = Reading(**record["reading"])
-        return DetectorFacts(**known)
 
 
 @dataclass(frozen=True)
@@ -186,6 +109,11 @@ class Detector:
                 self._sessions[threads] = open_network(self.model, self.name, threads)
             return self._sessions[threads]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the detector tells apart."""
+        return self.facts.classes
+
     def find_all(
         self, paths: Iterable[str], score: float | None = None
     ) -> Iterator[Found | ImageError]:
@@ -200,7 +128,9 @@ class Detector:
         return ahead(one, paths)
 
     def find(self, photograph: Image.Image, score: float | None = None, threads: int = 0) -> Found:
-        """Find objects in an upright RGB photograph; a large one is looked at in tiles.
+        """Find objects in an upright RGB photograph.
+
+        A large one is looked at in tiles; with a ruler, one in which red cells are too small.
 
         Parameters
         ----------
@@ -210,10 +140,35 @@ class Detector:
             For the network; all processors for 0.
         """
         least = self.facts.score if score is None else score
+        side, usual = max(photograph.size), self.facts.photograph
+        if not self.facts.ruler:
+            large = usual and side > LARGER * usual
+            return self._tiled(photograph, usual if large else side, least, threads)
+        for _ in range(LOOKS):
+            found = self._tiled(photograph, side, least, threads)
+            better = self._better_side(found, photograph.size, side)
+            if better >= side:
+                break
+            side = better
+        return found
+
+    def _better_side(self, found: Found, size: tuple[int, int], side: int) -> int:
+        """Give the side of tiles in which red cells are as large as those that were learnt from."""
+        label = self.classes.index(self.facts.ruler)
+        sure = np.flatnonzero(found.scores >= self.facts.score)
+        boxes = [found.boxes[i] for i in sure]
+        diameters = whole_cells(boxes, found.labels[sure], label, size)
+        if len(diameters) < FEWEST:
+            large = self.facts.photograph and max(size) > LARGER * self.facts.photograph
+            return min(side, self.facts.photograph) if large else side
+        diameter, shown = float(np.median(diameters)), self.facts.reading.side
+        return side if diameter * shown >= CLEAR * side else round(diameter * shown / USUAL)
+
+    def _tiled(self, photograph: Image.Image, side: int, least: float, threads: int) -> Found:
+        """Find objects in tiles of this side; the whole photograph is one of its longer side."""
         corners, scores, labels = [], [], []
-        for left, top, right, bottom in self._tiles(photograph.size):
-            whole = (left, top, right, bottom) == (0, 0, *photograph.size)
-            part = photograph if whole else photograph.crop((left, top, right, bottom))
+        for left, top, right, bottom in tiles(photograph.size, side, SHARED):
+            part = photograph.crop((left, top, right, bottom))
             c, s, k = self._looked_at(part, least, threads)
             inner = _uncut(c, part.size, (left, top), photograph.size)
             corners.append(c[inner] + [left, top, left, top])
@@ -240,12 +195,6 @@ class Detector:
         kind = np.float16 if "float16" in self._input.type else np.float32
         scaled = ordered.astype(np.float32) / np.float32(reading.divisor)
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)).astype(kind)
-
-    def _tiles(self, size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-        learnt = self.facts.photograph
-        if not learnt or max(size) <= LARGER * learnt:
-            return iter([(0, 0, *size)])
-        return tiles(size, learnt, SHARED)
 
     def _looked_at(
         self, image: Image.Image, least: float, threads: int
@@ -363,7 +312,7 @@ def _uncut(
 
 
 def load_detector(bundle: str | Path) -> Detector:
-    """Read and verify a detector bundle: its folder, or the folder of the run that made it.
+    """Read and verify a detector bundle: its folder, its run's folder, or a registered name.
 
     Raises
     ------
@@ -380,11 +329,13 @@ def load_detector(bundle: str | Path) -> Detector:
             f"{bundle} is a network and no bundle: nobody says how it wants its photographs.",
             "Run: cytowell detect import NETWORK.onnx --out FOLDER.",
         )
+    if not is_there(place) and str(bundle) in registry.names("bundles"):
+        place = Path(registry.load("bundles", str(bundle))())
     there = [f for f in (place, place / "bundle") if is_there(f / RECORD)]
     if not there:
         raise BundleError(
             f"{bundle} is no detector (no {RECORD} in it).",
-            "Give what cytowell detect train or cytowell detect import wrote.",
+            f"Give {SHIPPED}, or what cytowell detect train or cytowell detect import wrote.",
         )
     folder = there[0]
     record, contents = opened(folder, "detector")

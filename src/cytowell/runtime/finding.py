@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cytowell.errors import ImageError, RecipeError, UnknownName
@@ -11,8 +11,8 @@ from cytowell.images import Preprocessing, ahead, open_upright
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import did_you_mean
-from cytowell.runtime.detector import Detector, load_detector
-from cytowell.types import OBJECT, Box, Sample
+from cytowell.runtime.detector import SHIPPED, Detector, load_detector
+from cytowell.types import COUNTED, FOUND, OBJECT, Box, Sample
 
 FINDS = ("none", "wells", "cells")
 
@@ -36,17 +36,17 @@ def finder(
     rotate
         Degrees by which plates are turned clockwise.
     detector
-        A detector bundle, for `cells`.
+        A detector bundle, for `cells`; the shipped one without.
     only
-        Classes of the detector whose objects are given, all of them without: a smear has a white
-        cell or two among hundreds of red ones.
+        Classes of the detector whose objects are given and called. Without, all are given, and
+        those that the classifier is not for are counted and not called.
 
     Raises
     ------
     UnknownName
         If there is no such thing to find, or the detector has no such class.
     RecipeError
-        If cells are to be found without a detector, or classes of one are named for other things.
+        If classes of a detector are named for other things than cells.
     """
     if only and find != "cells":
         raise RecipeError("Classes of a detector are of found cells.", "Use --find cells too.")
@@ -55,39 +55,57 @@ def finder(
     if find == "wells":
         return lambda path, record: samples_of(path, wells_in(path, rotate, record))
     if find == "cells":
-        if not detector:
-            raise RecipeError(
-                "Cells are found by a detector.",
-                "Give --detector BUNDLE (cytowell detect import makes one), or use --find wells.",
-            )
-        return _detecting(load_detector(detector), frozenset(only))
+        loaded = load_detector(detector or SHIPPED)
+        for name in set(only) - set(loaded.classes):
+            known = did_you_mean(name, [*loaded.classes])
+            raise UnknownName(f"The detector finds no {name!r}.", known)
+        return CellFinder(loaded, frozenset(only))
     raise UnknownName(f"Nobody knows how to find {find!r}.", did_you_mean(find, [*FINDS]))
 
 
-def _detecting(detector: Detector, only: frozenset[str]) -> Finder:
-    names = detector.facts.classes
-    for name in only - set(names):
-        raise UnknownName(f"The detector finds no {name!r}.", did_you_mean(name, [*names]))
+@dataclass(frozen=True)
+class CellFinder:
+    """Finds cells with a detector; what a classifier is not for is counted and not called.
 
-    def find(path: str, record: Preprocessing | None) -> list[Sample]:
+    Attributes
+    ----------
+    only
+        Classes whose objects are given, all of which are called; empty for every class.
+    calls
+        Classes that are called where `only` names none; empty for every class.
+    """
+
+    detector: Detector
+    only: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
+
+    def calling(self, calls: Collection[str]) -> CellFinder:
+        """Give what finds for a classifier of these classes.
+
+        A detector of other classes, or one whose classes somebody has chosen, has all its objects
+        called: only a person knows what they are.
+        """
+        wanted = frozenset(calls) & frozenset(self.detector.classes)
+        return self if self.only else replace(self, calls=wanted)
+
+    def __call__(self, path: str, record: Preprocessing | None) -> list[Sample]:
+        """Give a photograph's objects; one sample that says so where nothing was found."""
         # Photographs are looked at side by side: each has one thread.
         image = open_upright(path, record)
-        found = detector.find(image, threads=1)
-        told = {PIXEL_SIZE: size} if (size := pixel_size(image)) else {}
+        found = self.detector.find(image, threads=1)
+        measured = {PIXEL_SIZE: size} if (size := pixel_size(image)) else {}
         if not len(found):
             return [Sample(path, group=path, nothing="the detector found nothing")]
-        return [
-            Sample(
-                path,
-                group=path,
-                box=box,
-                extra={"confidence": round(float(sure), 3), "found": names[int(label)]} | told,
-            )
-            for box, label, sure in zip(found.boxes, found.labels, found.scores, strict=True)
-            if not only or names[int(label)] in only
-        ] or [Sample(path, group=path, nothing=f"no {' or '.join(sorted(only))} was found")]
-
-    return find
+        out = []
+        for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True):
+            name = self.detector.classes[int(label)]
+            if self.only and name not in self.only:
+                continue
+            nothing = COUNTED if self.calls and name not in self.calls else ""
+            extra = {"confidence": round(float(score), 3), FOUND: name} | measured
+            out.append(Sample(path, group=path, box=box, nothing=nothing, extra=extra))
+        none = f"no {' or '.join(sorted(self.only))} was found"
+        return out or [Sample(path, group=path, nothing=none)]
 
 
 def _rounded(box: Box) -> Box:
@@ -96,7 +114,10 @@ def _rounded(box: Box) -> Box:
 
 
 def objects(
-    photographs: Iterable[Sample], find: Finder | None, record: Preprocessing | None = None
+    photographs: Iterable[Sample],
+    find: Finder | None,
+    record: Preprocessing | None = None,
+    calls: Collection[str] = (),
 ) -> Iterator[Sample]:
     """Give every object of photographs, numbered, with the photograph's own columns.
 
@@ -107,12 +128,15 @@ def objects(
     record
         Channels, window and plane of multi-channel and 16-bit photographs and of stacks: whoever
         calls the objects reads them so too.
+    calls
+        Classes of a detector whose objects the bundle is for (`Facts.calls`); other objects are
+        counted and not called.
     """
     reading = record and record.unscaled
     if find is None:
         yield from photographs
         return
-    look = find
+    look = find.calling(calls) if isinstance(find, CellFinder) else find
 
     def one(photograph: Sample) -> tuple[Sample, list[Sample]]:
         if photograph.box is not None:

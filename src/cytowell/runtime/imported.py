@@ -14,12 +14,8 @@ from typing import Any
 import numpy as np
 
 from cytowell.errors import BundleError, RecipeError
-from cytowell.runtime.detector import (
-    STRIDES,
-    Detector,
-    DetectorFacts,
-    Reading,
-)
+from cytowell.runtime.detector import Detector
+from cytowell.runtime.detector_facts import STRIDES, DetectorFacts, Reading
 from cytowell.runtime.session import first_line, open_network, refuse_outside
 
 LONGEST = 1 << 20

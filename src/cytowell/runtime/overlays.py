@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 from cytowell.errors import ImageError
 from cytowell.images import Preprocessing, open_upright
 from cytowell.images.overlay import COLOURS, Album, Mark, draw
-from cytowell.types import Predictions
+from cytowell.types import FOUND, Predictions
 
 UNDECIDED = "#7f7f7f"
 CANNOT = "cannot decide"
+COUNTED_COLOURS = ("#000000", "#ffffff", "#4b0082")
 
 
 class Overlays:
@@ -56,6 +58,10 @@ class Overlays:
             for i, name in enumerate(calls.classes)
             if (count := _count(calls, i))
         ]
+        legend += [
+            (f"{name}, counted ({count})", _found_colour(calls, name))
+            for name, count in sorted(_found(calls).items())
+        ]
         undecided = int((~calls.decided & calls.readable).sum())
         if undecided:
             legend.append((f"{CANNOT} ({undecided})", UNDECIDED))
@@ -66,10 +72,24 @@ def _count(calls: Predictions, label: int) -> int:
     return int(((calls.called == label) & calls.decided).sum())
 
 
+def _found(calls: Predictions) -> Counter[str]:
+    """Count what was found and not called, by the detector's class."""
+    samples = calls.take(calls.counted).samples
+    return Counter(str(s.extra.get(FOUND) or "") for s in samples)
+
+
+def _found_colour(calls: Predictions, name: str) -> str:
+    """Give a colour to a class of the detector, none of those of the bundle's classes."""
+    return COUNTED_COLOURS[sorted(_found(calls)).index(name) % len(COUNTED_COLOURS)]
+
+
 def _mark(calls: Predictions, row: int) -> Mark | None:
     sample = calls.samples[row]
     if sample.box is None:
         return None
+    if calls.counted[row]:
+        # Without a word: there are a hundred for each cell that is called.
+        return Mark(sample.box, "", _found_colour(calls, str(sample.extra.get(FOUND) or "")))
     called, decided = int(calls.called[row]), bool(calls.decided[row])
     colour = COLOURS[called % len(COLOURS)] if decided and called >= 0 else UNDECIDED
     well = str(sample.extra.get("well") or "")

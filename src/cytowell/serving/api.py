@@ -42,7 +42,7 @@ from cytowell.serving.shapes import (
     files,
 )
 from cytowell.serving.store import Gone
-from cytowell.types import Predictions, Sample
+from cytowell.types import COUNTED, FOUND, Predictions, Sample
 
 LOOKING = 2
 """Photographs in which objects are looked for at once."""
@@ -85,8 +85,6 @@ def routes(
     ) -> dict[str, Any]:
         """Find objects in photographs and call each."""
         name = _known(desk, bundle)
-        if find not in finders:
-            raise HTTPException(404, "No detector of cells is served: cytowell serve --detector.")
         images = await images_of(request, allowed.images)
         chosen = desk.bundles[name]
         results = []
@@ -227,10 +225,12 @@ def _looked(bundle: Bundle, image: Encoded, find: Finder) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
         place = Path(folder) / "photograph"
         place.write_bytes(image.data)
-        samples = list(objects([Sample(str(place))], find, bundle.facts.preprocessing))
+        samples = list(
+            objects([Sample(str(place))], find, bundle.facts.preprocessing, bundle.facts.calls)
+        )
         calls = bundle.predict(samples, workers=1)
     error = next((e for e in calls.errors if e), "").replace(str(place), image.name)
-    reason = next((s.nothing for s in calls.samples if s.nothing), "")
+    reason = next((s.nothing for s in calls.samples if s.nothing and s.box is None), "")
     there = calls.take([i for i, s in enumerate(calls.samples) if s.box is not None])
     return {
         "path": image.name,
@@ -253,6 +253,7 @@ def _placed(calls: Predictions, name: str) -> list[dict[str, Any]]:
             "y": box.y,
             "width": box.width,
             "height": box.height,
+            "found": str(sample.extra.get(FOUND, "")),
             "score": sample.extra.get("score"),
         }
         out.append({"path": name, **place, **{k: v for k, v in answer.items() if k != "path"}})
@@ -262,6 +263,8 @@ def _placed(calls: Predictions, name: str) -> list[dict[str, Any]]:
 def _count(meters: Meters, name: str, results: list[dict[str, Any]]) -> None:
     for one in results:
         outcome = "error" if one["error"] else "decided" if one["decided"] else "undecided"
+        if one["reason"] == COUNTED:
+            outcome = "counted"
         meters.images.labels(name, outcome).inc()
 
 

@@ -104,9 +104,10 @@ def application(
     if places.data is not None:
         jobs = Jobs(desk, store, folder / "uploads")
         ends.callback(jobs.close)
-    finders = {"wells": finder("wells")}
-    if places.detector or places.only:
-        finders["cells"] = finder("cells", 0, places.detector, only=places.only)
+    finders = {
+        "wells": finder("wells"),
+        "cells": finder("cells", 0, places.detector, only=places.only),
+    }
     looks = {name: look for name, look in finders.items() if look is not None}
     house = House(desk, Sittings(store, folder / "sittings"), folder, looks)
     inbox = None

@@ -16,7 +16,7 @@ from PIL import Image
 
 import cytowell
 from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
-from cytowell.evaluation.calls_page import Told, write_calls_page
+from cytowell.evaluation.calls_page import Told, is_counted, write_calls_page
 from cytowell.images import SUFFIXES, Preprocessing
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
@@ -136,7 +136,10 @@ class House:
         self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
     ) -> Predictions:
         samples = objects(
-            [Sample(p) for p in places], self.finders.get(find), bundle.facts.preprocessing
+            [Sample(p) for p in places],
+            self.finders.get(find),
+            bundle.facts.preprocessing,
+            bundle.facts.calls,
         )
         known = {p: i for i, p in enumerate(places)}
         parts = []
@@ -166,8 +169,10 @@ class House:
         """
         about = self.sittings.about(sitting)
         bundle = self.bundle_of(about)
-        before = [k for k in self.sittings.calls(sitting) if k.file == photograph]
-        if not before:
+        # What was counted and not called is not on the page, so that nobody can have taken it out.
+        every = [k for k in self.sittings.calls(sitting) if k.file == photograph]
+        before = [k for k in every if not is_counted(k.row)]
+        if not every:
             raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
         if bundle is None:
             raise RecipeError(
@@ -178,7 +183,7 @@ class House:
         wanted = set(boxes)
         gone = [k.position for k in before if box_of(k.row) not in wanted]
         wells = [k.row for k in before if k.position in gone and k.row.get("well")]
-        used = max((int(k.row["object"] or 0) for k in before), default=0)
+        used = max((int(k.row["object"] or 0) for k in every), default=0)
         samples = []
         for number, box in enumerate((b for b in boxes if b not in kept), used + 1):
             old = _nearest(box, wells)

@@ -18,6 +18,7 @@ _RANGES = {
     "mosaic": (0.0, 1.0),
     "plain": (0.0, 1.0),
     "zoom": (0.0, 3.0),
+    "degrade": (0.0, 1.0),
     "evaluations": (1, 10_000),
     "patience": (1, 10_000),
     "test": (0.01, 0.9),
@@ -62,6 +63,9 @@ class Detection:
         Last share of the steps without any, and with boxes pulled to the last pixel.
     zoom
         Photographs are shown between 1 / (1 + zoom) and 1 + zoom of their size.
+    degrade
+        Share of the scenes that are shown as other cameras and lamps would: gamma, tint, grey,
+        blur, noise, JPEG.
     evaluations, patience
         How often the validation part is asked, and after how many answers without progress the
         training ends.
@@ -80,6 +84,7 @@ class Detection:
     mosaic: float = 0.6
     plain: float = 0.25
     zoom: float = 0.3
+    degrade: float = 0.0
     evaluations: int = 10
     patience: int = 5
     test: float = 0.2

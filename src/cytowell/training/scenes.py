@@ -20,6 +20,7 @@ from cytowell.images import open_upright
 from cytowell.images.boxes import GREY, letterbox
 from cytowell.storage import explaining, replacing
 from cytowell.training.augment import coloured
+from cytowell.training.degrade import degrade
 from cytowell.training.detection_recipe import Detection
 from cytowell.types import Box, FloatArray, IntArray, Pixels
 
@@ -140,6 +141,9 @@ def _scene(
         kept = _visible(corners, window)
         found.append(np.clip(corners, [*window[:2]] * 2, [*window[2:]] * 2)[kept])
         labels.append(shown.labels[number][kept])
+    # Drawn last, and only where the recipe asks: scenes of older recipes stay what they were.
+    if s.degrade and rng.random() < s.degrade:
+        canvas = degrade(canvas, rng)
     return canvas, np.concatenate(found), np.concatenate(labels)
 
 

@@ -4,7 +4,15 @@ A `Dataset` holds photographs and samples; a `Split` says who learns and who jud
 the one table of the checks; `Predictions` is the one table of calls. Pixels never live here.
 """
 
-from cytowell.types.calls import CALL_COLUMNS, KIND, KIND_PROBABILITY, OBJECT, Predictions
+from cytowell.types.calls import (
+    CALL_COLUMNS,
+    COUNTED,
+    FOUND,
+    KIND,
+    KIND_PROBABILITY,
+    OBJECT,
+    Predictions,
+)
 from cytowell.types.data import (
     PARTS,
     BoolArray,
@@ -22,6 +30,8 @@ from cytowell.types.data import (
 
 __all__ = [
     "CALL_COLUMNS",
+    "COUNTED",
+    "FOUND",
     "KIND",
     "KIND_PROBABILITY",
     "OBJECT",

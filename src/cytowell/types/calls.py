@@ -21,6 +21,11 @@ OBJECT = "object"
 KIND, KIND_PROBABILITY = "subclass", "subclass_probability"
 """Further columns of a bundle that tells kinds within its classes; the true one, where it is known,
 is then called `truth_subclass`."""
+FOUND = "found"
+"""Further column that says which of the detector's classes an object is."""
+
+COUNTED = "counted, not called"
+"""Reason of an object that a detector found and that the classifier is not for."""
 
 _PLACE = (OBJECT, "plate", "well", "x", "y", "width", "height", "score")
 _SIDES = ("x", "y", "width", "height")
@@ -37,8 +42,8 @@ class Predictions:
     classes
         Column names of `probabilities`.
     probabilities
-        Calibrated, rows sum to 1; NaN where the image could not be read, and where a photograph
-        has nothing in it to be called; shape (N, C).
+        Calibrated, rows sum to 1; NaN where the image could not be read, where a photograph has
+        nothing in it to be called, and where an object is counted only; shape (N, C).
     decided
         Whether the likeliest class passed the bundle's threshold; shape (N,).
     reasons
@@ -62,6 +67,11 @@ class Predictions:
         """Where there was an image, and it could be read; shape (N,)."""
         fine = zip(self.errors, self.samples, strict=True)
         return np.array([not e and not s.nothing for e, s in fine], dtype=np.bool_)
+
+    @property
+    def counted(self) -> BoolArray:
+        """Where an object was found that the classifier is not for; shape (N,)."""
+        return np.array([s.nothing == COUNTED for s in self.samples], dtype=np.bool_)
 
     @property
     def called(self) -> IntArray:

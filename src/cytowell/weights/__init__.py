@@ -11,3 +11,8 @@ def blood() -> Path:
 def imagenet() -> Path:
     """Give the folder of the ImageNet backbone that any image can start from."""
     return Path(__file__).parent / "imagenet"
+
+
+def smear() -> Path:
+    """Give the folder of the detector of white cells, red cells and platelets in blood smears."""
+    return Path(__file__).parent / "smear"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import gradio as gr
 import pandas as pd
 
 from cytowell.errors import RecipeError
-from cytowell.evaluation.calls_page import is_open
+from cytowell.evaluation.calls_page import is_counted, is_open
 from cytowell.evaluation.pages import jpeg_uri
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
@@ -29,6 +30,7 @@ from cytowell.serving.pages.parts import (
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
+from cytowell.types import FOUND
 
 PHOTOGRAPH = 1400
 """Longer side in pixels of a photograph whose boxes are corrected."""
@@ -121,16 +123,17 @@ def page(house: House, sitting: Any) -> Any:
 
 def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
     """Give what the page shows of a sitting: its name, summary, table, card, grid and files."""
-    kept = house.sittings.calls(sitting)
+    every = house.sittings.calls(sitting)
+    kept = [k for k in every if not is_counted(k.row)]
     folder = outlet(house)
     csv, report = folder / "calls.csv", folder / "report.html"
     house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
     house.write_report(sitting, report)
-    boxed = any(box_of(k.row) is not None for k in kept)
+    boxed = any(box_of(k.row) is not None for k in every)
     hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
     return (
         sitting,
-        _summary(language, kept),
+        _summary(language, kept, every),
         table_of(language, kept),
         hint,
         grid_of(house, language, sitting, kept),
@@ -202,13 +205,17 @@ def _spot(classes: tuple[str, ...], language: str, kept: Kept | None) -> dict[st
     }
 
 
-def _summary(language: str, kept: Sequence[Kept]) -> str:
+def _summary(language: str, kept: Sequence[Kept], every: Sequence[Kept]) -> str:
     decided = sum(str(k.row["decided"]) == "true" for k in kept)
     failed = sum(bool(k.row["error"]) for k in kept)
     waiting = sum(bool(k.row["label"]) and is_open(k.row) and not k.said for k in kept)
     told = say(
         language, "call.summary", decided=decided, open=waiting, failed=failed, all=len(kept)
     )
+    seen = Counter(str(k.row.get(FOUND) or "") for k in every if is_counted(k.row))
+    if seen:
+        found = ", ".join(f"{number} {name}" for name, number in sorted(seen.items()))
+        told += " " + say(language, "call.counted", found=found)
     return f"**{told}**"
 
 
@@ -248,7 +255,11 @@ def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
         raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
     bundle = house.bundle_of(house.sittings.about(sitting))
     image = open_upright(photograph, bundle.facts.preprocessing.unscaled if bundle else None)
-    found = [(b, str(k.row.get("well") or "")) for k in kept if (b := box_of(k.row)) is not None]
+    found = [
+        (b, str(k.row.get("well") or ""))
+        for k in kept
+        if (b := box_of(k.row)) is not None and not is_counted(k.row)
+    ]
     return {
         "photograph": photograph,
         "image": jpeg_uri(image, PHOTOGRAPH),

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from cytowell.errors import RecipeError
-from cytowell.evaluation.calls_page import is_open
+from cytowell.evaluation.calls_page import is_counted, is_open
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.parts import (
@@ -106,7 +106,7 @@ def page(house: House, sitting: Any) -> Any:
 
 def queue_of(house: House, sitting: str, every: bool) -> list[Kept]:
     """Give calls that a person has to look at, least certain first; or all of them."""
-    kept = house.sittings.calls(sitting)
+    kept = [k for k in house.sittings.calls(sitting) if not is_counted(k.row)]
     naming = not house.sittings.about(sitting).bundle
     if not every:
         waiting = [k for k in kept if not k.said and not k.row["error"]]
