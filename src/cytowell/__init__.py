@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cytowell.runs.compare import compare
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
+    from cytowell.runs.smear import smear
     from cytowell.runs.titres import titre
     from cytowell.runtime.bundle import Bundle, load
     from cytowell.serving.app import serve
@@ -36,6 +37,7 @@ _HOMES = {
     "train": "cytowell.runs.run:train",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
+    "smear": "cytowell.runs.smear:smear",
     "titre": "cytowell.runs.titres:titre",
     "serve": "cytowell.serving.app:serve",
     "load": "cytowell.runtime.bundle:load",
@@ -65,6 +67,7 @@ __all__ = [
     "load",
     "read",
     "serve",
+    "smear",
     "split",
     "titre",
     "train",

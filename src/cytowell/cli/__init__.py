@@ -30,6 +30,7 @@ from cytowell.cli import (
     replay,
     samples,
     serve,
+    smear,
     space,
     titre,
     train,
@@ -51,7 +52,7 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, convert, train, evaluate, wells, crop, predict, plate,
+    samples, fetch, check, convert, train, evaluate, wells, crop, predict, smear, plate,
     titre, count, agree, serve, space, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 

@@ -15,15 +15,18 @@ NAME = "samples"
 
 def command(
     out: Annotated[str, typer.Argument(help="Folder to write to.", show_default=False)],
-    kind: Annotated[str, typer.Option(help="cells, wells, plates, titres or all.")] = "all",
+    kind: Annotated[
+        str, typer.Option(help="cells, wells, plates, titres, all of these; or smear.")
+    ] = "all",
     per_class: Annotated[int, typer.Option(help="Pictures of each class.")] = 60,
     seed: SeedOption = 7,
     quiet: QuietOption = False,
 ) -> None:
-    """Write synthetic photographs of cells, wells and plates, generated and marked as such."""
+    """Write photographs to try: generated cells, wells and plates, or real blood smears (smear)."""
     with speaking(quiet) as speaker:
         folders = cytowell.write_samples(
             out, kind, per_class, seed, lambda done, of: speaker.ticked(done, of, "drawing")
         )
     for name, folder in folders.items():
-        print(f"{name}: {folder} (synthetic)")
+        source = "real, BCCD, MIT licence" if name == "smear" else "synthetic"
+        print(f"{name}: {folder} ({source})")

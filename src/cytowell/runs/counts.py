@@ -22,7 +22,7 @@ from cytowell.registry import did_you_mean
 from cytowell.runtime.bundle import Bundle
 from cytowell.sources.table import read_texts
 from cytowell.storage import replacing_folder, sha256, write_text, write_with
-from cytowell.types import COUNTED, FOUND
+from cytowell.types import COUNTED, FOUND, REPEATED
 
 ALL = "all"
 KINDS = ("white", "erythroblast", "platelet", "red cell", "other")
@@ -123,6 +123,7 @@ def count_of(
             f"There is no column {by!r}.", did_you_mean(by, [str(c) for c in frame.columns])
         )
     classes = [str(c)[2:] for c in frame.columns if str(c).startswith("p_")]
+    frame = _once(frame)
     calls, decided = _calls(frame)
     if not classes:
         classes = sorted({c for c in calls if c})
@@ -153,6 +154,16 @@ def count_of(
         slides.append(_with_found(slide, Counter(other[i] for i in where if other[i])))
     digest = "" if bundle is None else bundle.digest
     return Counted(tuple(slides), by, interval, digest, ("", ""))
+
+
+def _once(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out white cells that another field shows too, unless a person has called them."""
+    if "reason" not in frame.columns:
+        return frame
+    again = frame["reason"].astype(str).str.startswith(REPEATED)
+    if "who" in frame.columns:
+        again &= frame["who"].astype(str) == ""
+    return frame[~again].reset_index(drop=True)
 
 
 def _counted(frame: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,9 @@ GENERATOR = 1
 """Version of the drawings: raised when the same seed gives other pictures."""
 
 SETS = ("cells", "wells", "plates", "titres")
+
+SMEAR = "smear"
+"""The one set that is not drawn: a hundred photographs of blood smears that come along."""
 
 PER_PLATE = 30
 """Pictures of a class for which one titration is drawn: a plate of 96 photographs."""
@@ -90,7 +94,8 @@ def write_samples(
     kind
         `cells` (five kinds of blood-like cells), `wells` (fields with and without foci),
         `plates` (plates of 6 to 96 wells with the place of every well), `titres` (FAVN plates, a
-        photograph a well, of sera whose titre is known) or `all`.
+        photograph a well, of sera whose titre is known) or `all` of these; or `smear`, real
+        photographs of blood smears (BCCD, MIT licence) that taught nothing that is shipped.
     per_class
         Pictures of each class. Of plates a sixth as many of each format, for one photograph holds
         many wells; of titrations a thirtieth.
@@ -119,6 +124,8 @@ def write_samples(
     >>> write_samples("demo", kind="cells")["cells"]  # doctest: +SKIP
     PosixPath('demo/cells')
     """
+    if kind == SMEAR:
+        return {SMEAR: _write_smears(Path(out) / SMEAR, progress)}
     _check(kind, per_class, seed)
     chosen = SETS if kind == "all" else (kind,)
     folders = {name: Path(out) / name for name in chosen}
@@ -140,11 +147,28 @@ def write_samples(
     return folders
 
 
+def _write_smears(folder: Path, progress: Progress | None) -> Path:
+    """Copy the photographs of smears that come along, with their licence and source."""
+    known = sorted(Path(__file__).with_name("smears").iterdir())
+    if folder.exists() and (
+        not folder.is_dir() or {p.name for p in folder.iterdir()} - {p.name for p in known}
+    ):
+        raise StorageError(
+            f"{folder} exists and is something else.",
+            "Choose another folder: nothing of yours is overwritten.",
+        )
+    with replacing_folder(folder) as beside:
+        for number, file in enumerate(known, 1):
+            shutil.copyfile(file, beside / file.name)
+            if progress is not None:
+                progress(number, len(known))
+    return folder
+
+
 def _check(kind: str, per_class: int, seed: int) -> None:
     if kind not in (*SETS, "all"):
-        raise UnknownName(
-            f"There is no synthetic set {kind!r}.", did_you_mean(kind, [*SETS, "all"])
-        )
+        known = [*SETS, SMEAR, "all"]
+        raise UnknownName(f"There is no set {kind!r}.", did_you_mean(kind, known))
     if per_class < 1:
         raise TooFewImages(f"{per_class} pictures of a class are none.", "Ask for 1 or more.")
     if seed < 0:

@@ -11,6 +11,7 @@ from cytowell.types.calls import (
     KIND,
     KIND_PROBABILITY,
     OBJECT,
+    REPEATED,
     Predictions,
 )
 from cytowell.types.data import (
@@ -36,6 +37,7 @@ __all__ = [
     "KIND_PROBABILITY",
     "OBJECT",
     "PARTS",
+    "REPEATED",
     "BoolArray",
     "Box",
     "Dataset",

@@ -27,6 +27,9 @@ FOUND = "found"
 COUNTED = "counted, not called"
 """Reason of an object that a detector found and that the classifier is not for."""
 
+REPEATED = "the same cell as"
+"""Beginning of the reason of a white cell that an overlapping field shows a second time."""
+
 _PLACE = (OBJECT, "plate", "well", "x", "y", "width", "height", "score")
 _SIDES = ("x", "y", "width", "height")
 
