@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from cytowell.errors import BadTable, LayoutError
-from cytowell.plates.assay import RunResult, Titre, assay, assay_plates, number
+from cytowell.plates.assay import RunResult, Titre, assay, assay_plates
 from cytowell.plates.counting import Count, counts_of, read_counts, read_wells, sentence
 from cytowell.plates.layout import Layout, Limits, turned
 from cytowell.plates.layout_files import read_layout
+from cytowell.plates.units import number
 
 FAVN = read_layout("favn")
 GOOD = {

@@ -68,8 +68,9 @@ class TitreAgreement:
 
     Attributes
     ----------
-    n, censored
-        Pairs compared, and pairs left out because a titre is no number (``< x``, invalid).
+    n, censored, missing
+        Pairs compared; pairs left out because a titre is not bracketed by its dilutions (``< x``);
+        other pairs left out because a titre is missing (invalid, toxic).
     within, within_low, within_high, fold
         Share of pairs that differ by at most one dilution step of `fold`, with Wilson's interval.
     bias, bias_low, bias_high
@@ -83,6 +84,7 @@ class TitreAgreement:
 
     n: int
     censored: int
+    missing: int
     within: float
     within_low: float
     within_high: float
@@ -105,6 +107,7 @@ class TitreAgreement:
             "kind": "titres",
             "n": self.n,
             "censored": self.censored,
+            "missing": self.missing,
             "fold": self.fold,
             "within_one_step": entry(self.within, self.within_low, self.within_high),
             "bias_log10": entry(self.bias, self.bias_low, self.bias_high),
@@ -148,7 +151,10 @@ def agree_on_calls(first: Sequence[str], second: Sequence[str]) -> CallAgreement
 def agree_on_titres(
     first: Sequence[float | None], second: Sequence[float | None], fold: float = FOLD
 ) -> TitreAgreement:
-    """Compare titres of the same specimens, in the same order; None where there is no number.
+    """Compare titres of the same specimens, in the same order.
+
+    None stands for a titre that its dilutions do not bracket: its number is a bound, and as a
+    measurement it would pull bias and limits towards nought. NaN stands for none at all.
 
     Raises
     ------
@@ -157,9 +163,11 @@ def agree_on_titres(
     """
     if not fold > 1:
         raise CountError(f"A step of {fold:g} is none.", "It is the factor of a dilution: 3.")
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    _require(len(pairs))
-    values: FloatArray = np.array(pairs, dtype=np.float64)
+    every = [*zip(first, second, strict=True)]
+    pairs = [(a, b) for a, b in every if a is not None and b is not None]
+    values: FloatArray = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    values = values[~np.isnan(values).any(axis=1)]
+    _require(len(values))
     if (values <= 0).any():
         raise CountError("A titre of 0 has no logarithm.", 'Write "< 0.03" for one below.')
     logs = np.log10(values)
@@ -173,7 +181,8 @@ def agree_on_titres(
     ends = [bias + sign * 1.96 * deviation for sign in (-1, 1)]
     return TitreAgreement(
         n,
-        len(first) - n,
+        len(every) - len(pairs),
+        len(pairs) - n,
         near / n,
         low,
         high,
