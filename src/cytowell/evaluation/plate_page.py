@@ -155,7 +155,9 @@ def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
         "misread": " to ".join(misread) or "none",
         "verdict": result["verdict"],
         "counts": " ".join(counts),
-        "flags": "; ".join([*(in_words(f) for f in result["flags"]), *result.get("contradicting", ())]),
+        "flags": "; ".join(
+            [*(in_words(f) for f in result["flags"]), *result.get("contradicting", ())]
+        ),
         "error": result["error"],
     }
 

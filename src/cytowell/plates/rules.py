@@ -27,9 +27,7 @@ def compute(rule: str, series: Series, denominator: str = "n-1") -> Estimate:
     """
     function = registry.load("titre-rules", rule)
     try:
-        found: Estimate = (
-            function(series, denominator) if rule == DENOMINATED else function(series)
-        )
+        found: Estimate = function(series, denominator) if rule == DENOMINATED else function(series)
     except TitreError:
         raise
     # A laboratory's own rule may raise anything; one specimen must not end the others' results.
