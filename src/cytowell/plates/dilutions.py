@@ -26,7 +26,7 @@ MOST_WELLS = 1_000_000
 
 INTRACLASS = 0.1
 """Correlation of two fields of one chamber that is assumed where it cannot be estimated: chambers
-that differ by a standard deviation of about 0.7 on the logit scale (no published figure is at hand)."""
+that differ by about 0.7 (a standard deviation) in log odds. No published figure is at hand."""
 
 SAME_STEP = 1e-3
 """Difference of two steps, in log10, that is rounding."""
@@ -167,7 +167,7 @@ class Series:
 
     @property
     def effect(self) -> str:
-        """What the undiluted sample does to a well: `infected` of a virus, `protected` of a serum."""
+        """What the sample does to a well: `infected` of a virus, `protected` of a serum."""
         return "infected" if self.titrates == "virus" else "protected"
 
     @property

@@ -6,8 +6,8 @@ plate, tested with the same virus, cells and hands, are steep alike (parallel-li
 1978, *Statistical Method in Biological Assay*, chapter 4). So the steepness is learnt from all of
 them together and each end point gets the posterior of a logistic curve: on grids, without sampling.
 
-Fields of one chamber are alike, and no replicates (Hurlbert 1984, *Ecol. Monogr.* 54:187-211). Their
-number is beta-binomial (Williams 1975, *Biometrics* 31:949-952); how alike they are is learnt
+Fields of one chamber are alike, and no replicates (Hurlbert 1984, *Ecol. Monogr.* 54:187-211).
+Their number is beta-binomial (Williams 1975, *Biometrics* 31:949-952); how alike they are is learnt
 together with the steepness.
 
 Where the dilutions do not bracket the end point the likelihood stays level on the open side, and a
@@ -195,7 +195,8 @@ def _posterior(
     side's bound.
     """
     grid, hit, missed = _curves(dilutions)
-    counted = chambers or tuple((i, k, n) for i, (k, n) in enumerate(zip(affected, wells)))
+    pairs = zip(affected, wells, strict=True)
+    counted = chambers or tuple((i, k, n) for i, (k, n) in enumerate(pairs))
     if chambers:
         log = np.zeros((len(grid), SLOPES, len(alike)))
         for i, k, n in counted:

@@ -1,4 +1,4 @@
-"""Whether counts fall as the sample is diluted: a test for the trend, and which wells contradict it.
+"""Whether counts fall as the sample is diluted: a trend test, and which wells contradict it.
 
 Single wells do as they like: one of four may be protected in the last dilution of a negative serum.
 So nothing here looks at the two ends alone; all wells have a say.
@@ -58,11 +58,11 @@ def _exact(k: np.ndarray, n: np.ndarray) -> float:
 
 
 def contradicting(affected: Sequence[int], wells: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Give the wells that keep the counts from falling: (position, how many too many; < 0, too few).
+    """Give the wells that keep the counts from falling: (position, how many too many; < 0 too few).
 
     The fewest whose other reading would let the shares fall throughout (isotonic regression of
-    absolute deviations, by dynamic programming over the shares that occur); of two ways with as many
-    wells the one that doubts the more diluted.
+    absolute deviations, by dynamic programming over the shares that occur); of two ways with as
+    many wells the one that doubts the more diluted.
     """
     k, n = np.asarray(affected, dtype=float), np.asarray(wells, dtype=float)
     levels = np.unique(k / n)
@@ -93,7 +93,7 @@ def open_ends(
     Parameters
     ----------
     effective
-        Share of the wells that count as independent: less than 1 where wells are fields of a chamber.
+        Share of the wells that count as independent: less than 1 for fields of a chamber.
     """
     k, n = np.asarray(affected, dtype=float), np.asarray(wells, dtype=float)
     blocks = isotonic_regression(k / n, weights=n, increasing=False).blocks

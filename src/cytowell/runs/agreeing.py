@@ -170,9 +170,9 @@ def _left_out(found: TitreAgreement) -> list[str]:
     said = []
     if found.censored:
         said.append(
-            f"{found.censored} pairs are left out because the dilutions of one reader or both do not "
-            "bracket the end point (<, > or not bracketed). Bias and limits hold for titres that both "
-            "readers can measure."
+            f"{found.censored} pairs are left out because the dilutions of one reader or both do "
+            "not bracket the end point (<, > or not bracketed). Bias and limits hold for titres "
+            "that both readers can measure."
         )
     if found.missing:
         said.append(f"{found.missing} pairs are left out because one reader has no titre.")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal
