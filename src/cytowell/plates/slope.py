@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import fftconvolve
-from scipy.special import betaln, log_expit, logsumexp
+from scipy.special import betaln, expit, logsumexp
 from scipy.stats import norm
 
 from cytowell.plates.dilutions import Series
@@ -51,6 +51,11 @@ LEAST_BEYOND = 1.5
 
 ALIKE = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Intraclass correlations of the fields of a chamber, equally likely beforehand."""
+
+STRAY = 0.005
+"""Share of wells that are other than the curve has them, either way: a splash, an empty well.
+Without it one such well makes the curves of the whole run shallow (Wichmann & Hill 2001, *Percept.
+Psychophys.* 63:1293-1313, on lapses)."""
 
 MOST_TAIL = 60
 """Wells whose exact distribution is summed; beyond, a normal approximation."""
@@ -226,8 +231,7 @@ def _beta_binomial(
 ) -> FloatArray:
     """Give the log probability of k of a chamber's n fields, without the binomial coefficient."""
     weight = (1 - np.asarray(alike)) / np.asarray(alike)
-    a = weight * np.exp(np.maximum(hit, -30.0))
-    b = weight * np.exp(np.maximum(missed, -30.0))
+    a, b = weight * np.exp(hit), weight * np.exp(missed)
     return np.asarray(betaln(k + a, n - k + b) - betaln(a, b))
 
 
@@ -279,4 +283,5 @@ def _curves(dilutions: tuple[float, ...]) -> tuple[FloatArray, FloatArray, Float
     reach = max(BEYOND * float(np.median(np.diff(x))), LEAST_BEYOND)
     grid = np.arange(x[0] - reach, x[-1] + reach + MESH / 2, MESH)
     height = (grid[:, None, None] - x) / _WIDTHS[None, :, None]
-    return grid, log_expit(height), log_expit(-height)
+    hit, missed = (np.log(STRAY + (1 - 2 * STRAY) * expit(sign * height)) for sign in (1, -1))
+    return grid, hit, missed
