@@ -24,6 +24,9 @@ FOLD = 3.0
 LEAST = 3
 """Pairs below which no agreement is computed."""
 
+SAME = 1e-9
+"""Standard deviation of log10 differences that is nought but for rounding."""
+
 
 @dataclass(frozen=True)
 class CallAgreement:
@@ -62,6 +65,10 @@ class CallAgreement:
         }
 
 
+Limit = tuple[float, float | None, float | None]
+"""A limit of agreement with its interval."""
+
+
 @dataclass(frozen=True)
 class TitreAgreement:
     """Two readers' titres of the same specimens, compared on log10.
@@ -77,7 +84,8 @@ class TitreAgreement:
         Mean of log10 A - log10 B and its 95 % interval.
     lower, upper
         Limits of agreement, bias +- 1.96 standard deviations, each (value, low, high): Bland &
-        Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999.
+        Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999. Where all pairs
+        differ alike there are no intervals: a sample without spread says nothing of the spread.
     means, differences
         log10 of the geometric mean and difference of each pair, for the picture.
     """
@@ -90,17 +98,17 @@ class TitreAgreement:
     within_high: float
     fold: float
     bias: float
-    bias_low: float
-    bias_high: float
-    lower: tuple[float, float, float]
-    upper: tuple[float, float, float]
+    bias_low: float | None
+    bias_high: float | None
+    lower: Limit
+    upper: Limit
     means: tuple[float, ...]
     differences: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Give the figures with their intervals."""
 
-        def entry(value: float, low: float, high: float) -> dict[str, float]:
+        def entry(value: float, low: float | None, high: float | None) -> dict[str, float | None]:
             return {"value": value, "low": low, "high": high}
 
         return {
@@ -173,6 +181,7 @@ def agree_on_titres(
     logs = np.log10(values)
     d: FloatArray = logs[:, 0] - logs[:, 1]
     n, bias, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
+    spread = deviation > SAME
     reach = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
     of_bias = reach * deviation / math.sqrt(n)
     of_limit = reach * deviation * math.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
@@ -188,10 +197,9 @@ def agree_on_titres(
         high,
         fold,
         bias,
-        bias - of_bias,
-        bias + of_bias,
-        (ends[0], ends[0] - of_limit, ends[0] + of_limit),
-        (ends[1], ends[1] - of_limit, ends[1] + of_limit),
+        *(_around(bias, of_bias) if spread else (None, None)),
+        (ends[0], *(_around(ends[0], of_limit) if spread else (None, None))),
+        (ends[1], *(_around(ends[1], of_limit) if spread else (None, None))),
         tuple(logs.mean(axis=1).tolist()),
         tuple(d.tolist()),
     )
@@ -203,6 +211,10 @@ def _require(pairs: int) -> None:
             f"{pairs} pairs say nothing of agreement.",
             f"At least {LEAST} specimens or wells have to stand in both tables.",
         )
+
+
+def _around(middle: float, reach: float) -> tuple[float, float]:
+    return middle - reach, middle + reach
 
 
 def _wilson(count: int, total: int) -> tuple[float, float]:

@@ -165,6 +165,21 @@ def write_agreement(out: str | Path, found: Agreement, about: dict[str, Any]) ->
     return folder
 
 
+def _bias(found: TitreAgreement) -> list[str]:
+    ratio = 10**found.bias
+    if found.bias_low is None or found.bias_high is None:
+        return [
+            f"A is {ratio:.2f} times B in every pair; {found.n} pairs that all differ alike do not "
+            "say how far others may."
+        ]
+    return [
+        f"A is {ratio:.2f} times B on average "
+        f"({10**found.bias_low:.2f} to {10**found.bias_high:.2f}).",
+        f"95 % of pairs are expected between {10 ** found.lower[0]:.2f} and "
+        f"{10 ** found.upper[0]:.2f} times.",
+    ]
+
+
 def _left_out(found: TitreAgreement) -> list[str]:
     """Say which pairs are not compared, and what that means for the figures."""
     said = []
@@ -182,14 +197,11 @@ def _left_out(found: TitreAgreement) -> list[str]:
 def in_words(found: Agreement) -> list[str]:
     """Say how well two readers agree."""
     if isinstance(found, TitreAgreement):
-        ratio, low, high = (10**v for v in (found.bias, found.bias_low, found.bias_high))
         return [
             f"{100 * found.within:.1f} % of {found.n} pairs "
             f"({100 * found.within_low:.1f} to {100 * found.within_high:.1f}) lie within one step "
             f"of {found.fold:g}-fold.",
-            f"A is {ratio:.2f} times B on average ({low:.2f} to {high:.2f}).",
-            f"95 % of pairs are expected between {10 ** found.lower[0]:.2f} and "
-            f"{10 ** found.upper[0]:.2f} times.",
+            *_bias(found),
             *_left_out(found),
         ]
     kappa = "Kappa cannot be computed: both only ever said one and the same."
