@@ -125,6 +125,23 @@ def test_two_laboratories_titres(cli: Runner, tmp_path: Path) -> None:
     assert "Bland-Altman" in (tmp_path / "o" / "report.html").read_text()
 
 
+def test_titres_that_are_not_bracketed_are_no_measurements(cli: Runner, tmp_path: Path) -> None:
+    """A rule's number stands in `value` for them all; four of nine were measured by both."""
+    value = [0.5, 1, 2, 4, 0.03, 8, 0.9, 3, 2]
+    reported = ["0.50", "1.00", "2.00", "4.00", "< 0.08", "> 6.10", "not bracketed", "", "1.00"]
+    names = [f"dog {i}" for i in range(9)]
+    first = pd.DataFrame({"sample": names, "value": value, "reported": reported})
+    second = pd.DataFrame({"sample": names, "value": [0.6, 1, 2.2, 3, 5, 1, 9, 3, ""],
+                           "reported": [*reported[:4], *["1.00"] * 4, "toxic"]})  # fmt: skip
+    first.to_csv(tmp_path / "a.csv", index=False)
+    second.to_csv(tmp_path / "b.csv", index=False)
+    told = json.loads(cli("agree", tmp_path / "a.csv", tmp_path / "b.csv", "--json").out)
+    assert (told["n"], told["censored"], told["missing"]) == (4, 3, 2)
+    said = cli("agree", tmp_path / "a.csv", tmp_path / "b.csv").out
+    assert "3 pairs are left out because the dilutions" in said
+    assert "2 pairs are left out because one reader has no titre" in said
+
+
 @pytest.mark.parametrize(
     ("a", "b", "words"),
     [

@@ -118,6 +118,35 @@ def test_a_table_of_calls_by_its_layout(cli: Runner, tmp_path: Path) -> None:
     assert told["runs"][0]["valid"]
 
 
+def test_a_specimen_without_an_end_point_has_a_line_of_its_own(cli: Runner, tmp_path: Path) -> None:
+    """Probit fits the first; not the second, nor the first with one well misread."""
+    rows = ["sample,role,titrates,log10_dilution,positive,replicates"]
+    for name, k in {"fits": (8, 8, 7, 2, 0, 0), "all": (8,) * 6, "none": (0,) * 6,
+                    "reversed": (0, 0, 0, 5, 8, 8), "odd": (4, 4, 4, 0, 0, 1)}.items():  # fmt: skip
+        rows += [f"{name},test,virus,{-i - 1},{v},8" for i, v in enumerate(k)]
+    (tmp_path / "w.csv").write_text("\n".join(rows))
+    arguments = ("titre", tmp_path / "w.csv", "--layout", "tcid50")
+    said = cli(*arguments, "--rule", "probit")
+    assert said.status == 0, said.err
+    lines = {line.split()[0]: line for line in said.out.splitlines() if line.startswith("  ")}
+    assert "4.20e+04 TCID50 per mL" in lines["fits"]
+    assert "probit needs two dilutions" in lines["all"]
+    assert "probit needs two dilutions" in lines["none"]
+    assert "more diluted" in lines["reversed"]
+    said = cli(*arguments, "--out", tmp_path / "o")
+    lines = {line.split()[0]: line for line in said.out.splitlines() if line.startswith("  ")}
+    assert "> " in lines["all"]
+    assert "or more" in lines["all"]
+    assert "< " in lines["none"]
+    assert "1 of 8 infected at 1:1e+06" in lines["odd"]
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "1 of 8 infected at 1:1e+06" in page
+    assert "or less" in page
+    told = json.loads((tmp_path / "o" / "results.json").read_text())
+    one = next(r for r in told["runs"][0]["results"] if r["sample"] == "odd")
+    assert one["contradicting"] == ["1 of 8 infected at 1:1e+06"]
+
+
 def test_what_is_wrong_with_a_table_is_said(cli: Runner, tmp_path: Path) -> None:
     table = wells(tmp_path)
     for arguments, words in (

@@ -38,6 +38,8 @@ def test_bland_altman_by_hand() -> None:
     assert found.bias == pytest.approx(d.mean())
     assert found.upper[0] == pytest.approx(d.mean() + 1.96 * d.std(ddof=1))
     assert found.within == 1
+    assert found.bias_low is not None
+    assert found.bias_high is not None
     assert found.bias_low < found.bias < found.bias_high
     assert bland_altman(found).startswith("data:image/svg+xml")
 
@@ -48,9 +50,18 @@ def test_one_step_is_one_step() -> None:
     assert agree_on_titres(a, b, fold=10).within == 1
 
 
-def test_censored_titres_are_left_out_and_counted() -> None:
-    found = agree_on_titres([1.0, None, 2.0, 3.0], [1.0, 1.0, 2.0, 3.0])
-    assert (found.n, found.censored) == (3, 1)
+def test_censored_titres_are_left_out_and_counted_apart_from_missing_ones() -> None:
+    found = agree_on_titres([1.0, None, 2.0, 3.0, math.nan], [1.0, 1.0, 2.0, 3.0, 2.0])
+    assert (found.n, found.censored, found.missing) == (3, 1, 1)
+    assert found.to_json()["missing"] == 1
+
+
+def test_pairs_that_all_differ_alike_have_no_interval_of_width_nought() -> None:
+    found = agree_on_titres([2.0, 4.0, 8.0], [1.0, 2.0, 4.0])
+    assert found.bias == pytest.approx(math.log10(2))
+    assert (found.bias_low, found.bias_high) == (None, None)
+    assert found.lower[1:] == found.upper[1:] == (None, None)
+    assert bland_altman(found).startswith("data:image/svg+xml")
 
 
 def test_limits_cover_the_pairs_to_come() -> None:
@@ -61,6 +72,7 @@ def test_limits_cover_the_pairs_to_come() -> None:
     assert found.upper[0] == pytest.approx(0.1 + 1.96 * 0.2, abs=0.02)
     inside = (noise > found.lower[0]) & (noise < found.upper[0])
     assert inside.mean() == pytest.approx(0.95, abs=0.01)
+    assert found.upper[1] is not None
     assert math.isfinite(found.upper[1])
 
 

@@ -37,11 +37,36 @@ def wells_of(samples: list[Sample]) -> list[tuple[str, str]]:
         ("run7/a03-2.png", "run7", "A3"),
         ("x/2026-11-25 plate B H12 field 3.tif", "2026-11-25 plate B", "H12"),
         ("x/IMG_0001_C7.JPG", "IMG_0001", "C7"),
+        ("x/plate1_A01_f1.jpg", "plate1", "A1"),
+        ("x/plate1_A12_f01.jpg", "plate1", "A12"),
+        ("x/plate1_A1_f12.jpg", "plate1", "A1"),
+        ("x/p1_A01_f3.jpg", "p1", "A1"),
+        ("x/P1_B2.jpg", "P1", "B2"),
+        ("x/A01_A01.jpg", "x", "A1"),
     ],
 )
 def test_wells_by_name(name: str, plate: str, well: str) -> None:
     assert way_of([Sample(name)]) == "named"
     assert wells_of(place([Sample(name)], "named", FAVN)) == [(plate, well)]
+
+
+@pytest.mark.parametrize(
+    ("name", "wells"),
+    [
+        ("plate1_A01_F1.jpg", "A1 and F1"),
+        ("plate1_a01_f1.jpg", "A1 and F1"),
+        ("plate1_A1_f01.jpg", "A1 and F1"),
+        ("B2_x_C3.jpg", "B2 and C3"),
+    ],
+)
+def test_a_name_that_could_be_two_wells_is_ambiguous_and_says_so(name: str, wells: str) -> None:
+    with pytest.raises(LayoutError, match=f"{name}: its name holds several wells, {wells}"):
+        place([Sample(name)], "named", FAVN)
+
+
+def test_a_name_of_a_well_that_the_plate_has_not_is_said() -> None:
+    with pytest.raises(LayoutError, match="A1 to H12"):
+        place([Sample("plate1_P1.jpg")], "named", FAVN)
 
 
 def test_how_wells_are_told_apart() -> None:

@@ -174,6 +174,7 @@ def positive_class(positive: str, bundle: str) -> str:
 
 def show_titres(done: Any) -> None:
     """Print what is reported, run by run."""
+    span = registry.part("cytowell.plates.units:span")
     print(done.sentence)
     for run in done.runs:
         print(f"plate {' and '.join(run.plates)}: {'valid' if run.valid else 'INVALID'}")
@@ -181,11 +182,12 @@ def show_titres(done: Any) -> None:
             print(f"  {reason}")
         for titre in run.titres:
             value = f"{titre.reported} {titre.unit if titre.value is not None else ''}".strip()
-            span = ""
-            if titre.value_low is not None and titre.value_high is not None:
-                span = f"{titre.value_low:.3g} to {titre.value_high:.3g}"
-            said = "  ".join(x for x in (titre.verdict, ", ".join(titre.flags), titre.error) if x)
-            print(f"  {titre.count.name:<20} {value:<24} {span:<22} {said}".rstrip())
+            limits = span(titre.value_low, titre.value_high, titre.unit)
+            odd = "; ".join(titre.contradicting)
+            said = "  ".join(
+                x for x in (titre.verdict, ", ".join(titre.flags), odd, titre.error) if x
+            )
+            print(f"  {titre.count.name:<20} {value:<24} {limits:<22} {said}".rstrip())
 
 
 def _series(
@@ -230,9 +232,8 @@ def _series(
 def _quick_sum(
     series: Any, counts: str, rule: str, denominator: str, volume: float | None, json_: bool
 ) -> None:
-    estimate = registry.load("titre-rules", rule)
     with_denominator = rule == "spearman-karber"
-    found = estimate(series, denominator) if with_denominator else estimate(series)
+    found = registry.part("cytowell.plates.rules:compute")(rule, series, denominator)
     per_ml, low, high = registry.part("cytowell.plates.units:per_millilitre")(found, volume)
     if json_:
         told = {
@@ -261,12 +262,15 @@ def _quick_sum(
         print(f"log10 D50      {found.log10_d50:.2f}  (1:{10**found.log10_d50:.4g})")
     if per_ml is not None:
         print(f"per mL         {per_ml:.3g}")
-    if low is not None and high is not None:
-        print(f"95 % interval  {low:.3g} to {high:.3g}{'' if volume is None else ' per mL'}")
+    limits = registry.part("cytowell.plates.units:span")(low, high, "")
+    if limits:
+        print(f"95 % interval  {limits}{'' if volume is None else ' per mL'}")
     else:
         print("95 % interval  none: these counts do not say how sure they are")
     for dose, share in found.padded:
         print(f"assumed        {'all' if share else 'no'} wells affected at 1:{10**dose:.4g}")
+    if "not_monotone" in found.flags:
+        print(f"contradicting  {'; '.join(series.contradicting_words())}")
     if found.flags:
         print(f"flags          {', '.join(found.flags)}")
 

@@ -24,6 +24,9 @@ FOLD = 3.0
 LEAST = 3
 """Pairs below which no agreement is computed."""
 
+SAME = 1e-9
+"""Standard deviation of log10 differences that is nought but for rounding."""
+
 
 @dataclass(frozen=True)
 class CallAgreement:
@@ -62,49 +65,57 @@ class CallAgreement:
         }
 
 
+Limit = tuple[float, float | None, float | None]
+"""A limit of agreement with its interval."""
+
+
 @dataclass(frozen=True)
 class TitreAgreement:
     """Two readers' titres of the same specimens, compared on log10.
 
     Attributes
     ----------
-    n, censored
-        Pairs compared, and pairs left out because a titre is no number (``< x``, invalid).
+    n, censored, missing
+        Pairs compared; pairs left out because a titre is not bracketed by its dilutions (``< x``);
+        other pairs left out because a titre is missing (invalid, toxic).
     within, within_low, within_high, fold
         Share of pairs that differ by at most one dilution step of `fold`, with Wilson's interval.
     bias, bias_low, bias_high
         Mean of log10 A - log10 B and its 95 % interval.
     lower, upper
         Limits of agreement, bias +- 1.96 standard deviations, each (value, low, high): Bland &
-        Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999.
+        Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999. Where all pairs
+        differ alike there are no intervals: a sample without spread says nothing of the spread.
     means, differences
         log10 of the geometric mean and difference of each pair, for the picture.
     """
 
     n: int
     censored: int
+    missing: int
     within: float
     within_low: float
     within_high: float
     fold: float
     bias: float
-    bias_low: float
-    bias_high: float
-    lower: tuple[float, float, float]
-    upper: tuple[float, float, float]
+    bias_low: float | None
+    bias_high: float | None
+    lower: Limit
+    upper: Limit
     means: tuple[float, ...]
     differences: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Give the figures with their intervals."""
 
-        def entry(value: float, low: float, high: float) -> dict[str, float]:
+        def entry(value: float, low: float | None, high: float | None) -> dict[str, float | None]:
             return {"value": value, "low": low, "high": high}
 
         return {
             "kind": "titres",
             "n": self.n,
             "censored": self.censored,
+            "missing": self.missing,
             "fold": self.fold,
             "within_one_step": entry(self.within, self.within_low, self.within_high),
             "bias_log10": entry(self.bias, self.bias_low, self.bias_high),
@@ -148,7 +159,10 @@ def agree_on_calls(first: Sequence[str], second: Sequence[str]) -> CallAgreement
 def agree_on_titres(
     first: Sequence[float | None], second: Sequence[float | None], fold: float = FOLD
 ) -> TitreAgreement:
-    """Compare titres of the same specimens, in the same order; None where there is no number.
+    """Compare titres of the same specimens, in the same order.
+
+    None stands for a titre that its dilutions do not bracket: its number is a bound, and as a
+    measurement it would pull bias and limits towards nought. NaN stands for none at all.
 
     Raises
     ------
@@ -157,14 +171,17 @@ def agree_on_titres(
     """
     if not fold > 1:
         raise CountError(f"A step of {fold:g} is none.", "It is the factor of a dilution: 3.")
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    _require(len(pairs))
-    values: FloatArray = np.array(pairs, dtype=np.float64)
+    every = [*zip(first, second, strict=True)]
+    pairs = [(a, b) for a, b in every if a is not None and b is not None]
+    values: FloatArray = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    values = values[~np.isnan(values).any(axis=1)]
+    _require(len(values))
     if (values <= 0).any():
         raise CountError("A titre of 0 has no logarithm.", 'Write "< 0.03" for one below.')
     logs = np.log10(values)
     d: FloatArray = logs[:, 0] - logs[:, 1]
     n, bias, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
+    spread = deviation > SAME
     reach = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
     of_bias = reach * deviation / math.sqrt(n)
     of_limit = reach * deviation * math.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
@@ -173,16 +190,16 @@ def agree_on_titres(
     ends = [bias + sign * 1.96 * deviation for sign in (-1, 1)]
     return TitreAgreement(
         n,
-        len(first) - n,
+        len(every) - len(pairs),
+        len(pairs) - n,
         near / n,
         low,
         high,
         fold,
         bias,
-        bias - of_bias,
-        bias + of_bias,
-        (ends[0], ends[0] - of_limit, ends[0] + of_limit),
-        (ends[1], ends[1] - of_limit, ends[1] + of_limit),
+        *(_around(bias, of_bias) if spread else (None, None)),
+        (ends[0], *(_around(ends[0], of_limit) if spread else (None, None))),
+        (ends[1], *(_around(ends[1], of_limit) if spread else (None, None))),
         tuple(logs.mean(axis=1).tolist()),
         tuple(d.tolist()),
     )
@@ -194,6 +211,10 @@ def _require(pairs: int) -> None:
             f"{pairs} pairs say nothing of agreement.",
             f"At least {LEAST} specimens or wells have to stand in both tables.",
         )
+
+
+def _around(middle: float, reach: float) -> tuple[float, float]:
+    return middle - reach, middle + reach
 
 
 def _wilson(count: int, total: int) -> tuple[float, float]:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from cytowell.evaluation.figures import BLUE, GREY, ORANGE, draw_svg
 from cytowell.evaluation.pages import environment
-from cytowell.plates.assay import number
 from cytowell.plates.counting import Plates, Well
 from cytowell.plates.layout import SHAPES, Layout
+from cytowell.plates.units import number, span
 from cytowell.plates.validity import CHARTED, WIDTH
 from cytowell.storage import write_text
 
@@ -35,6 +35,9 @@ WORDS = {
     "missing": "wells missing",
     "undecided": "wells on which the classifier declined",
     "overridden": "wells that a person decided otherwise",
+    "by_several_fields": "wells positive by several fields together, none of them called so",
+    "outside_curve": "the interval was widened to hold the rule's value",
+    "misread_no_end_point": "with some well misread the rule would give no end point",
 }
 
 
@@ -135,12 +138,7 @@ def in_words(flag: str) -> str:
 
 def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
     unit = result["unit"]
-
-    def span(low: float | None, high: float | None) -> str:
-        if low is None or high is None:
-            return "none"
-        return f"{number(low, unit)} to {number(high, unit)}"
-
+    misread = [number(v, unit) for v in (result["misread_low"], result["misread_high"]) if v]
     counts = [f"{k}/{n}" for k, n in zip(result["positives"], result["replicates"], strict=True)]
     by_definition = (
         result["role"] == "reference" and unit == "IU/mL" and result["value"] is not None
@@ -151,11 +149,15 @@ def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
         "plate": result["plate"],
         "reported": result["reported"],
         "unit": unit if result["value"] is not None else "",
-        "interval": "by definition" if by_definition else span(result["low"], result["high"]),
-        "misread": span(result["misread_low"], result["misread_high"]),
+        "interval": "by definition"
+        if by_definition
+        else span(result["low"], result["high"], unit) or "none",
+        "misread": " to ".join(misread) or "none",
         "verdict": result["verdict"],
         "counts": " ".join(counts),
-        "flags": "; ".join(in_words(f) for f in result["flags"]),
+        "flags": "; ".join(
+            [*(in_words(f) for f in result["flags"]), *result.get("contradicting", ())]
+        ),
         "error": result["error"],
     }
 
@@ -200,13 +202,15 @@ def _look(seen: Well | None, owned: bool, layout: Layout) -> tuple[str, str, str
     if layout.combine == "count" and len(seen.fields) > 1:
         state = "positive" if 2 * seen.positives >= len(seen.fields) else "negative"
         return str(seen.positives), state, f"{seen.positives} of {len(seen.fields)} fields positive"
-    state = "positive" if seen.positives else "negative"
+    state = "positive" if seen.positive else "negative"
     said = [state]
+    if seen.by_several:
+        said.append("by several fields together, none of them called so")
     if seen.undecided:
         said.append("the classifier declined")
     if seen.overridden:
         said.append("decided by a person")
-    sign = "?" if seen.undecided else "+" if seen.positives else "\u2212"
+    sign = "?" if seen.undecided else "+" if seen.positive else "\u2212"
     return sign, state, ", ".join(said)
 
 

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cytowell.plates.counting import Count, Plates, counts_of
+from cytowell.plates.dilutions import SAME_STEP
 from cytowell.plates.endpoint import (
     Curves,
     Point,
     bounded,
     curves_of,
     end_point,
-    series_of,
+    holding,
     widened,
 )
 from cytowell.plates.layout import Layout
-from cytowell.plates.titre import Estimate, Z
-from cytowell.plates.units import ROUNDINGS
+from cytowell.plates.slope import Limits
+from cytowell.plates.titre import INFECTIOUS, Estimate, Z
+from cytowell.plates.units import DOWN, ROUNDINGS, UP, number
 from cytowell.plates.validity import Check, checks_of
 
 INVALID = "invalid"
@@ -36,21 +38,33 @@ class Titre:
     estimate
         End point by the layout's rule, None where `error` says why there is none.
     low, high
-        95 % interval of log10 D50, by the layout's `interval`; misreading included.
+        95 % interval of log10 D50; misreading included. None on a side where the dilutions do not
+        bracket the end point, and on both where there is no interval.
+    interval
+        What it is of: `shared-slope`, or the rule's `own`; "" where there is none.
     value, value_low, value_high
         IU/mL where there is a reference serum with units, else per mL of a virus, else the dilution
         factor at the end point; `unit` names it.
+        The value lies in its limits.
+    bound
+        The number behind ``<`` or ``>``: the limit on the side that is not open, else the outermost
+        dilution's. None where the end point is bracketed, or not on either side.
+    open_ends
+        Whether the end point may lie below, and above, the dilutions.
     reported
-        What goes into the report: the value, ``< x`` or ``> x`` where the dilutions do not bracket
-        it, `toxic`, `invalid`.
+        What goes into the report: the value; ``< bound`` or ``> bound``, rounded away from what was
+        measured; `not bracketed`, `toxic`, `invalid`, `none`.
     verdict
         `adequate`, `not adequate`, `indeterminate`; "" where there is no threshold for it.
     misread_low, misread_high
         The value if one well, the one that matters most, had been misread either way.
     misreading
-        Standard deviation of log10 D50 from the classifier's own doubt.
+        Root of the expected squared deviation of log10 D50 from what is reported, by the
+        classifier's own doubt.
     flags
         What to know before it is used.
+    contradicting
+        In words, the wells that keep the counts from falling as the sample is diluted.
     """
 
     count: Count
@@ -68,6 +82,10 @@ class Titre:
     misreading: float = 0.0
     flags: tuple[str, ...] = ()
     error: str = ""
+    interval: str = ""
+    bound: float | None = None
+    open_ends: tuple[bool, bool] = (False, False)
+    contradicting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,37 +173,70 @@ def _titre(point: Point, layout: Layout) -> Titre:
     estimate = point.estimate
     per_ml = point.count.titrates == "virus" and layout.volume is not None
     share = layout.volume if per_ml and layout.volume else 1.0
-    infectious = "infectious units" if layout.rule == "single-hit" else "TCID50"
-    unit = f"{infectious} per mL" if per_ml else "dilution factor"
-    low, high = point.interval if point.interval else (None, None)
+    infectious = INFECTIOUS if estimate.unit == INFECTIOUS else "TCID50"
+    unit = "dilution factor"
+    if per_ml or estimate.unit == INFECTIOUS:
+        unit = f"{infectious} per {'mL' if per_ml else 'well'}"
+
+    def linear(log10: float | None) -> float | None:
+        return None if log10 is None else 10**log10 / share
+
     flips = point.flips or (estimate.log10_d50, estimate.log10_d50)
     return Titre(
         point.count,
         estimate,
         unit,
-        low,
-        high,
-        10**estimate.log10_d50 / share,
-        None if low is None else 10**low / share,
-        None if high is None else 10**high / share,
-        misread_low=10 ** flips[0] / share,
-        misread_high=10 ** flips[1] / share,
-        misreading=point.misreading,
+        *point.interval,
+        linear(estimate.log10_d50),
+        linear(point.interval[0]),
+        linear(point.interval[1]),
+        misread_low=linear(flips[0]),
+        misread_high=linear(flips[1]),
+        misreading=point.misreading.about_reported,
         flags=_flags(point),
+        interval=point.method if point.interval != (None, None) else "",
+        bound=linear(point.bound),
+        open_ends=estimate.open_ends,
+        contradicting=_contradicting(point, layout.counts),
     )
 
 
 def _flags(point: Point) -> tuple[str, ...]:
     count = point.count
     assert point.estimate is not None
-    said = [f for f in point.estimate.flags if f != "no_partial_response" or point.interval is None]
-    for name, number in (
+    bare = point.interval == (None, None)
+    said = [f for f in point.estimate.flags if f != "no_partial_response" or bare]
+    if point.stretched:
+        said.append("outside_curve")
+    if point.lost or point.misreading.without > 0:
+        said.append("misread_no_end_point")
+    for name, found in (
         ("missing", count.missing),
         ("undecided", count.undecided),
         ("overridden", count.overridden),
+        ("by_several_fields", count.by_several),
     ):
-        if number:
-            said.append(f"{name}:{number}")
+        if found:
+            said.append(f"{name}:{found}")
+    return tuple(said)
+
+
+def _contradicting(point: Point, counts: str) -> tuple[str, ...]:
+    """Say which wells keep the counts from falling, by name where the names are known."""
+    series, count = point.series, point.count
+    if series is None:
+        return ()
+    said = []
+    for (i, off), words in zip(series.contradicting, series.contradicting_words(), strict=True):
+        # A positive well is affected where `counts` names the sample's own effect.
+        odd = (off > 0) == (counts == series.effect)
+        dose = series.dilutions[i]
+        wells = [
+            name
+            for j, name, positive in count.wells
+            if abs(count.log10_dilutions[j] + dose) < SAME_STEP and positive == odd
+        ]
+        said.append(f"{words} ({', '.join(wells)})" if wells else words)
     return tuple(said)
 
 
@@ -198,40 +249,65 @@ def _in_units(
 ) -> Titre:
     """Give the result in IU/mL: the difference to the reference serum, its error included."""
     i, j = pair
-    reference = points[j].estimate
-    mine = points[i].estimate
-    if reference is None or mine is None or points[j].flips is None or points[i].flips is None:
+    reference, mine = points[j].estimate, points[i].estimate
+    if reference is None or mine is None or points[i].flips is None:
         return titre
     iu = layout.reference_iu or 1.0
     round_off = ROUNDINGS[layout.rounding]
-    value = iu * 10 ** round_off(mine.log10_d50, reference.log10_d50)
-    bounds: tuple[float, float] | None = None
-    misreading = math.hypot(points[i].misreading, points[j].misreading)
-    if i == j:
-        bounds = None  # by definition
-    elif "serum" in curves:
-        parallel, members = curves["serum"]
-        density = parallel.difference(members.index(i), members.index(j))
-        bounds = widened(density.interval(), density.quantile(0.5), misreading)
-    elif mine.se is not None and reference.se is not None:
-        middle = mine.log10_d50 - reference.log10_d50
-        reach = Z * math.hypot(mine.se, reference.se)
-        bounds = widened((middle - reach, middle + reach), middle, misreading)
+    exact = mine.log10_d50 - reference.log10_d50
+    apart = round_off(mine.log10_d50, reference.log10_d50)
+    limits, stretched = _difference(points, pair, curves)
+    limits, _ = holding(limits, apart)
+
+    def units(log10: float | None) -> float | None:
+        return None if log10 is None else iu * 10**log10
+
+    below, above = mine.open_ends
+    bound = limits[1] if below else limits[0]
+    if bound is None and below != above and points[i].bound is not None:
+        bound = points[i].bound - reference.log10_d50
+        bound = max(bound, exact) if below else min(bound, exact)
     flips = points[i].flips
-    assert flips is not None
+    flags = [f for f in titre.flags if f != "outside_curve"]
+    flags += ["outside_curve"] if stretched else []
+    flags += [f"reference_{f}" for f in reference.flags if i != j and f != "no_partial_response"]
     return replace(
         titre,
         unit="IU/mL",
-        value=value,
-        value_low=None if bounds is None else iu * 10 ** bounds[0],
-        value_high=None if bounds is None else iu * 10 ** bounds[1],
-        misread_low=iu * 10 ** round_off(flips[0], reference.log10_d50),
-        misread_high=iu * 10 ** round_off(flips[1], reference.log10_d50),
-        flags=(
-            *titre.flags,
-            *(f"reference_{f}" for f in reference.flags if i != j and f != "no_partial_response"),
-        ),
+        value=units(apart),
+        value_low=units(limits[0]),
+        value_high=units(limits[1]),
+        misread_low=units(round_off(flips[0], reference.log10_d50)),
+        misread_high=units(round_off(flips[1], reference.log10_d50)),
+        flags=tuple(flags),
+        bound=None if below == above else units(bound),
     )
+
+
+def _difference(
+    points: Sequence[Point], pair: tuple[int, int], curves: Curves
+) -> tuple[Limits, bool]:
+    """Give limits of the difference of two end points, and whether they were moved to hold it."""
+    i, j = pair
+    mine, reference = points[i].estimate, points[j].estimate
+    assert mine is not None
+    assert reference is not None
+    if i == j:
+        return (None, None), False  # by definition
+    value = mine.log10_d50 - reference.log10_d50
+    (below_i, above_i), (below_j, above_j) = mine.open_ends, reference.open_ends
+    ends = (below_i or above_j, above_i or below_j)
+    misreading = points[i].misreading.less(points[j].misreading)
+    if "serum" in curves:
+        parallel, members = curves["serum"]
+        density = parallel.difference(members.index(i), members.index(j))
+        limits, middle = density.interval(), density.quantile(0.5)
+    elif mine.se is not None and reference.se is not None:
+        reach = Z * math.hypot(mine.se, reference.se)
+        limits, middle = (value - reach, value + reach), value
+    else:
+        return (None, None), False
+    return holding(widened(limits, middle, misreading, value, ends), value)
 
 
 def _reported(titre: Titre, layout: Layout) -> Titre:
@@ -239,15 +315,18 @@ def _reported(titre: Titre, layout: Layout) -> Titre:
     count = titre.count
     if count.toxic and count.role == "test":
         return replace(titre, reported=TOXIC, verdict="", value=None, value_low=None,
-                       value_high=None, misread_low=None, misread_high=None)  # fmt: skip
+                       value_high=None, misread_low=None, misread_high=None, low=None,
+                       high=None, interval="", bound=None)  # fmt: skip
     if titre.estimate is None or titre.value is None:
         return replace(titre, reported="none")
+    below, above = titre.open_ends
     shown = number(titre.value, titre.unit)
-    low_open, high_open = open_ends(count, layout.counts)
-    if low_open and high_open:
+    if below and above:
         shown = "not bracketed"
-    elif low_open or high_open:
-        shown = f"{'<' if low_open else '>'} {shown}"
+    elif titre.bound is not None:
+        shown = f"< {number(titre.bound, titre.unit, UP)}" if below else (
+            f"> {number(titre.bound, titre.unit, DOWN)}"
+        )  # fmt: skip
     verdict = ""
     if titre.unit == "IU/mL" and count.role == "test":
         verdict = "indeterminate"
@@ -256,23 +335,6 @@ def _reported(titre: Titre, layout: Layout) -> Titre:
         elif titre.value_high is not None and titre.value_high < layout.threshold:
             verdict = "not adequate"
     return replace(titre, reported=shown, verdict=verdict)
-
-
-def open_ends(count: Count, counts: str) -> tuple[bool, bool]:
-    """Tell whether the end point may lie below, and above, what the dilutions bracket.
-
-    Below, where not all wells of the least diluted are affected: the rule assumed that one step
-    less diluted all would be, and its number is the most that it can be.
-    """
-    series = series_of(count, counts)
-    return bool(series.shares[0] < 1), bool(series.shares[-1] > 0)
-
-
-def number(value: float, unit: str) -> str:
-    """Write a value as laboratories do: IU/mL with two decimals, others with three digits."""
-    if unit == "IU/mL":
-        return f"{value:.2f}"
-    return f"{value:.3g}" if value < 1e4 else f"{value:.2e}"
 
 
 def _withheld(titre: Titre) -> Titre:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,25 @@ class Well:
     overridden: int = 0
     unread: int = 0
 
+    @property
+    def chance(self) -> float:
+        """Probability that any of its fields is positive: 1 - prod(1 - p)."""
+        return 1.0 - math.prod(1.0 - p for p in self.fields)
+
+    @property
+    def positive(self) -> bool:
+        """Whether the well is positive where `any` field makes it so.
+
+        So it is if a field is called positive, and if several that are not make it likelier than
+        not together: four fields of 0.4 are a positive well with probability 0.87.
+        """
+        return self.positives > 0 or (len(self.fields) > 1 and self.chance > 0.5)
+
+    @property
+    def by_several(self) -> bool:
+        """Whether it is positive though none of its fields is called so."""
+        return self.positive and not self.positives
+
 
 @dataclass(frozen=True)
 class Count:
@@ -67,6 +86,13 @@ class Count:
         each replicate whose call is not certain.
     toxic, undecided, overridden
         How many wells (or fields).
+    by_several
+        Wells that are positive by several fields together, none of which is called so.
+    wells
+        (position of the dilution, name, whether it is positive) of each well that was seen; none
+        where dilutions were counted already.
+    chambers
+        (position of the dilution, positive, fields) of each chamber whose fields are replicates.
     """
 
     plate: str
@@ -81,6 +107,9 @@ class Count:
     toxic: int = 0
     undecided: int = 0
     overridden: int = 0
+    by_several: int = 0
+    wells: tuple[tuple[int, str, bool], ...] = ()
+    chambers: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def missing(self) -> int:
@@ -201,7 +230,11 @@ def read_counts(table: pd.DataFrame, layout: Layout) -> dict[str, list[Count]]:
         if len(roles) != 1:
             raise BadTable(f"{sample!r} is {' and '.join(roles)}.", "Give a sample one role.")
         require(roles[0], ROLES, f"role of {sample!r}")
-        out.setdefault(plate, []).append(_typed(plate, sample, roles[0], rows, known.get(sample)))
+        count = _typed(plate, sample, roles[0], rows, known.get(sample))
+        if layout.combine == "count" and layout.fields > 1:
+            pairs = zip(count.positives, count.replicates, strict=True)
+            count = replace(count, chambers=tuple((i, k, n) for i, (k, n) in enumerate(pairs)))
+        out.setdefault(plate, []).append(count)
     return out
 
 
@@ -264,7 +297,9 @@ def _count(plate: str, s: Specimen, wells: Mapping[str, Well], layout: Layout) -
     index = {d: i for i, d in enumerate(steps)}
     k, n, expected = ([0] * len(steps) for _ in range(3))
     doubts: list[tuple[int, bool, float]] = []
-    toxic = undecided = overridden = 0
+    seen: list[tuple[int, str, bool]] = []
+    chambers: list[tuple[int, int, int]] = []
+    toxic = undecided = overridden = by_several = 0
     each = layout.fields if layout.combine == "count" else 1
     for name, dose in zip(s.wells, doses, strict=True):
         i = index[round(dose, 6)]
@@ -277,22 +312,32 @@ def _count(plate: str, s: Specimen, wells: Mapping[str, Well], layout: Layout) -
         overridden += well.overridden
         if well.toxic or not well.fields:
             continue
-        for called, chance in _replicates(well, layout.combine):
+        replicates = _replicates(well, layout.combine)
+        for called, chance in replicates:
             n[i] += 1
             k[i] += called
             wrong = 1 - chance if called else chance
             if wrong > SURE:
                 doubts.append((i, called, wrong))
+        positive = sum(called for called, _ in replicates)
+        if layout.combine == "any":
+            by_several += well.by_several
+            seen.append((i, name, positive > 0))
+        else:
+            seen.append((i, name, 2 * positive >= len(replicates)))
+            if layout.fields > 1:
+                chambers.append((i, positive, len(replicates)))
     return Count(
         plate, s.name, s.role, s.titrates, tuple(-d for d in steps), tuple(k), tuple(n),
-        tuple(expected), tuple(doubts), toxic, undecided, overridden,
+        tuple(expected), tuple(doubts), toxic, undecided, overridden, by_several, tuple(seen),
+        tuple(chambers),
     )  # fmt: skip
 
 
 def _replicates(well: Well, combine: str) -> list[tuple[bool, float]]:
     """Give (called positive, probability of it being so) of the well, or of each of its fields."""
     if combine == "any":
-        return [(well.positives > 0, 1.0 - math.prod(1 - p for p in well.fields))]
+        return [(well.positive, well.chance)]
     calls = sorted(well.fields, reverse=True)
     return [(i < well.positives, p) for i, p in enumerate(calls)]
 

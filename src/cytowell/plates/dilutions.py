@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cytowell.errors import TitreError
+from cytowell.plates.trend import SIGNIFICANT, contradicting, open_ends, rising
 from cytowell.types import FloatArray, IntArray
 
 COUNTS = ("infected", "protected")
@@ -22,6 +23,10 @@ FARTHEST = 100.0
 
 MOST_WELLS = 1_000_000
 """Wells of one dilution, at most: a typing error beyond."""
+
+INTRACLASS = 0.1
+"""Correlation of two fields of one chamber that is assumed where it cannot be estimated: chambers
+that differ by about 0.7 (a standard deviation) in log odds. No published figure is at hand."""
 
 SAME_STEP = 1e-3
 """Difference of two steps, in log10, that is rounding."""
@@ -67,12 +72,16 @@ class Series:
         Wells that were looked at, (N,).
     titrates
         What was diluted, `virus` or `serum`.
+    chambers
+        (position of the dilution, affected, fields) of each chamber whose fields were counted as
+        wells: fields of one chamber are alike. Empty where each well stands for itself.
     """
 
     dilutions: FloatArray
     affected: IntArray
     wells: IntArray
     titrates: str = "virus"
+    chambers: tuple[tuple[int, int, int], ...] = ()
 
     @staticmethod
     def of(
@@ -81,6 +90,7 @@ class Series:
         log10_dilutions: Sequence[float],
         counts: str,
         titrates: str = "",
+        chambers: tuple[tuple[int, int, int], ...] = (),
     ) -> Series:
         """Check a series as it was written down.
 
@@ -97,11 +107,14 @@ class Series:
         titrates
             What is diluted, `virus` or `serum`; without it a virus if infected wells were counted
             and a serum if protected ones were.
+        chambers
+            As in the attributes; positions are of dilutions that rise.
 
         Raises
         ------
         TitreError
-            Naming what does not fit, and the remedy.
+            Naming what does not fit, and the remedy. Counts that rise with the dilution are another
+            question; single wells that contradict a fall are not (`trend.rising`).
         """
         _require(counts, COUNTS, "--counts")
         titrated = titrates or ("virus" if counts == "infected" else "serum")
@@ -123,11 +136,14 @@ class Series:
             affected[order].astype(np.int64),
             n[order].astype(np.int64),
             titrated,
+            chambers,
         )
-        if series.shares[-1] > series.shares[0]:
+        chance = rising(series.affected.tolist(), series.wells.tolist())
+        if chance < SIGNIFICANT:
             other = "serum" if titrated == "virus" else "virus"
             raise TitreError(
-                f"More wells are {counts} where the {titrated} is more diluted.",
+                f"More wells are {series.effect} where the {titrated} is more diluted: "
+                f"{series.counted()} (Cochran-Armitage test for a rising trend: p = {chance:.2g}).",
                 f"If a {other} was diluted, say --titrates {other}; else check --counts.",
             )
         return series
@@ -150,6 +166,35 @@ class Series:
         return self.affected / self.wells
 
     @property
+    def effect(self) -> str:
+        """What the sample does to a well: `infected` of a virus, `protected` of a serum."""
+        return "infected" if self.titrates == "virus" else "protected"
+
+    @property
+    def open_ends(self) -> tuple[bool, bool]:
+        """Whether the end point may lie below, and above, the dilutions; see `trend.open_ends`."""
+        return open_ends(self.affected.tolist(), self.wells.tolist(), 1 / design_effect(self))
+
+    @property
+    def contradicting(self) -> tuple[tuple[int, int], ...]:
+        """Which wells keep the counts from falling; see `trend.contradicting`."""
+        return contradicting(self.affected.tolist(), self.wells.tolist())
+
+    def contradicting_words(self) -> tuple[str, ...]:
+        """Say which wells keep the counts from falling: 1 of 4 protected at 1:729."""
+        other = {"infected": "protected", "protected": "infected"}
+        return tuple(
+            f"{abs(off)} of {self.wells[i]} {self.effect if off > 0 else other[self.effect]} "
+            f"at 1:{10 ** self.dilutions[i]:.4g}"
+            for i, off in self.contradicting
+        )
+
+    def counted(self) -> str:
+        """Write the counts down: 4 of 4 at 1:3, 2 of 4 at 1:9."""
+        rows = zip(self.affected, self.wells, self.dilutions, strict=True)
+        return ", ".join(f"{k} of {n} at 1:{10**x:.4g}" for k, n, x in rows)
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """What is odd about the series, whatever rule is used."""
         shares, found = self.shares, []
@@ -166,6 +211,18 @@ class Series:
         if np.ptp(self.wells):
             found.append("unequal_wells")
         return tuple(found)
+
+
+def design_effect(series: Series) -> float:
+    """Give by how much fields of one chamber, which are alike, multiply the variance of a share.
+
+    1 + (m - 1) r, m fields and an intraclass correlation of `INTRACLASS` (Kish 1965, *Survey
+    Sampling*, section 5.4).
+    """
+    if not series.chambers:
+        return 1.0
+    fields = np.array([n for _, _, n in series.chambers], dtype=float)
+    return 1 + (float((fields**2).sum() / fields.sum()) - 1) * INTRACLASS
 
 
 def _require(given: str, known: Sequence[str], flag: str) -> None:

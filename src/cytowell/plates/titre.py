@@ -30,6 +30,12 @@ flagged."""
 DENOMINATORS = ("n-1", "n")
 """Of the variance of a share: without bias, or as older programs have it."""
 
+D50 = "D50"
+INFECTIOUS = "infectious units"
+LOG10_LN2 = math.log10(math.log(2))
+"""log10 of the infectious units in one TCID50: a well that gets ln 2 on average gets one or more
+with probability one half."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -51,6 +57,11 @@ class Estimate:
         What to know before it is used.
     padded
         Dilutions that the rule assumed beyond those that were counted: (log10 factor, share).
+    open_ends
+        Whether the end point may lie below, and above, the dilutions (`trend.open_ends`): what is
+        reported of it is then a bound.
+    unit
+        What `log10_d50` counts: `D50`, or `infectious units` (`INFECTIOUS`).
     """
 
     rule: str
@@ -60,6 +71,13 @@ class Estimate:
     high: float | None
     flags: tuple[str, ...] = ()
     padded: tuple[tuple[float, float], ...] = ()
+    open_ends: tuple[bool, bool] = (False, False)
+    unit: str = D50
+
+    @property
+    def log10_tcid50(self) -> float:
+        """The end point in doses that affect half of the wells, whatever the rule counts."""
+        return self.log10_d50 - (LOG10_LN2 if self.unit == INFECTIOUS else 0.0)
 
 
 Rule = Callable[[Series], Estimate]
@@ -153,7 +171,9 @@ def single_hit(series: Series) -> Estimate:
     se = float(np.sqrt((density * (grid - (density * grid).sum()) ** 2).sum()))
     mean = 10.0 ** (best - x)
     flags = [*series.flags, *scattered(k, n, -np.expm1(-mean), 1)]
-    return Estimate("single-hit", best, se, low, high, tuple(flags))
+    return Estimate(
+        "single-hit", best, se, low, high, tuple(flags), (), series.open_ends, INFECTIOUS
+    )
 
 
 def _densest(density: FloatArray) -> Any:
@@ -249,4 +269,4 @@ def normal(
     if not ((series.shares > 0) & (series.shares < 1)).any():
         flags, se = (*flags, "no_partial_response"), None
     low, high = (None, None) if se is None else (middle - Z * se, middle + Z * se)
-    return Estimate(rule, middle, se, low, high, flags, padded)
+    return Estimate(rule, middle, se, low, high, flags, padded, series.open_ends)

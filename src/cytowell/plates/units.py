@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from cytowell.errors import TitreError
 from cytowell.plates.titre import Estimate, Z
@@ -22,6 +23,34 @@ ROUNDINGS: dict[str, Callable[[float, float], float]] = {
 }
 """How log10 D50 of serum and reference become their difference; the result repeats the name."""
 
+DOWN, NEAREST, UP = ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_CEILING
+"""Ways to round a number that is written: limits and bounds away from what was measured."""
+
+
+def number(value: float, unit: str, rounding: str = NEAREST) -> str:
+    """Write a value as laboratories do: IU/mL with two decimals, others with three digits."""
+    # Twelve digits: 0.1 as arithmetic leaves it is 0.1, and no bound moves by a step for that.
+    exact = Decimal(f"{value:.12g}")
+    if unit == "IU/mL":
+        return f"{exact.quantize(Decimal('0.01'), rounding):.2f}"
+    if not value > 0:
+        return f"{value:.3g}"
+    digit = Decimal(1).scaleb(exact.adjusted() - 2)
+    rounded = float(exact.quantize(digit, rounding))
+    return f"{rounded:.3g}" if rounded < 1e4 else f"{rounded:.2e}"
+
+
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """Write an interval, its limits rounded outwards; with one limit, that limit; else ""."""
+    if low is None and high is None:
+        return ""
+    if low is None and high is not None:
+        return f"{number(high, unit, UP)} or less"
+    assert low is not None
+    if high is None:
+        return f"{number(low, unit, DOWN)} or more"
+    return f"{number(low, unit, DOWN)} to {number(high, unit, UP)}"
+
 
 @dataclass(frozen=True)
 class Potency:
@@ -32,7 +61,8 @@ class Potency:
     iu_per_ml
         By the rounding rule that `rounding` names.
     low, high
-        Its 95 % interval, the reference's own error included; None where either has none.
+        Its 95 % interval, the reference's own error included; None where either has none, and on a
+        side where the dilutions do not bracket the end point.
     verdict
         `adequate` where the whole interval reaches the threshold, `not adequate` where none of it
         does, else `indeterminate`.
@@ -111,10 +141,12 @@ def potency(
     if serum.se is None or reference.se is None:
         return Potency(value, None, None, "indeterminate", rounding, flags)
     reach = 10 ** (Z * math.hypot(serum.se, reference.se))
-    low, high = value / reach, value * reach
+    below = serum.open_ends[0] or reference.open_ends[1]
+    above = serum.open_ends[1] or reference.open_ends[0]
+    low, high = None if below else value / reach, None if above else value * reach
     verdict = "indeterminate"
-    if low >= threshold:
+    if low is not None and low >= threshold:
         verdict = "adequate"
-    elif high < threshold:
+    elif high is not None and high < threshold:
         verdict = "not adequate"
     return Potency(value, low, high, verdict, rounding, flags)

@@ -142,7 +142,7 @@ def _back_titration(count: Count, estimate: Estimate | None, layout: Layout) -> 
     if estimate is None:
         found, passed = "no end point", False
     else:
-        dose = 10**estimate.log10_d50
+        dose = 10**estimate.log10_tcid50
         passed = low <= dose <= high
         found = f"{dose:.3g} TCID50 per well"
         if "not_bracketed" in estimate.flags:

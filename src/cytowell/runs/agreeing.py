@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ KEYS = (("plate", "well"), ("path", "object"), ("path",), ("plate", "sample"), (
 CALLS = ("label", "positive")
 TITRES = ("value", "iu_per_ml", "titre")
 _TITRE = "titre as a number"
+
+CENSORED = ("<", ">", "\u2264", "\u2265", "not bracketed")
+"""How a titre begins that the dilutions do not bracket: a bound, or not even that."""
+
+MISSING = ("", "invalid", "toxic", "none", "nan")
+"""What is reported where there is no titre."""
 
 Agreement = CallAgreement | TitreAgreement
 
@@ -110,19 +117,29 @@ def _require_one_unit(frames: Sequence[pd.DataFrame]) -> None:
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Give titres, None where one is censored, invalid or missing."""
+    """Give titres: a number where one was measured, NaN where there is none, None where censored.
+
+    Measured is what is reported as a number; a titre that the dilutions do not bracket, on one side
+    or on both, has a value that its rule assumed.
+    """
     shown = frame["reported"] if "reported" in frame.columns else frame[column]
     out: list[float | None] = []
     for value, said in zip(frame[column], shown, strict=True):
+        reported = str(said).strip().lower()
         try:
             number = float(value)
         except ValueError:
-            if value.strip() and not value.strip().startswith(("<", ">")):
+            if value.strip() and not value.strip().lower().startswith(CENSORED):
                 comma = " Write 4.5 and not 4,5." if "," in value else ""
                 raise BadTable(f"{column}: {value!r} is no titre.", f"Mend it.{comma}") from None
-            number = float("nan")
-        censored = str(said).strip().startswith(("<", ">")) or number != number
-        out.append(None if censored else number)
+            number = math.nan
+            reported = reported or value.strip().lower()
+        if reported.startswith(CENSORED):
+            out.append(None)
+        elif reported in MISSING:
+            out.append(math.nan)
+        else:
+            out.append(number)
     return pd.Series(out, index=frame.index, dtype=object)
 
 
@@ -148,18 +165,44 @@ def write_agreement(out: str | Path, found: Agreement, about: dict[str, Any]) ->
     return folder
 
 
+def _bias(found: TitreAgreement) -> list[str]:
+    ratio = 10**found.bias
+    if found.bias_low is None or found.bias_high is None:
+        return [
+            f"A is {ratio:.2f} times B in every pair; {found.n} pairs that all differ alike do not "
+            "say how far others may."
+        ]
+    return [
+        f"A is {ratio:.2f} times B on average "
+        f"({10**found.bias_low:.2f} to {10**found.bias_high:.2f}).",
+        f"95 % of pairs are expected between {10 ** found.lower[0]:.2f} and "
+        f"{10 ** found.upper[0]:.2f} times.",
+    ]
+
+
+def _left_out(found: TitreAgreement) -> list[str]:
+    """Say which pairs are not compared, and what that means for the figures."""
+    said = []
+    if found.censored:
+        said.append(
+            f"{found.censored} pairs are left out because the dilutions of one reader or both do "
+            "not bracket the end point (<, > or not bracketed). Bias and limits hold for titres "
+            "that both readers can measure."
+        )
+    if found.missing:
+        said.append(f"{found.missing} pairs are left out because one reader has no titre.")
+    return said
+
+
 def in_words(found: Agreement) -> list[str]:
     """Say how well two readers agree."""
     if isinstance(found, TitreAgreement):
-        ratio, low, high = (10**v for v in (found.bias, found.bias_low, found.bias_high))
         return [
             f"{100 * found.within:.1f} % of {found.n} pairs "
             f"({100 * found.within_low:.1f} to {100 * found.within_high:.1f}) lie within one step "
             f"of {found.fold:g}-fold.",
-            f"A is {ratio:.2f} times B on average ({low:.2f} to {high:.2f}).",
-            f"95 % of pairs are expected between {10 ** found.lower[0]:.2f} and "
-            f"{10 ** found.upper[0]:.2f} times.",
-            f"{found.censored} pairs are left out: a titre is censored or missing.",
+            *_bias(found),
+            *_left_out(found),
         ]
     kappa = "Kappa cannot be computed: both only ever said one and the same."
     if found.kappa is not None:

@@ -110,14 +110,47 @@ def _by_name(sample: Sample, layout: Layout) -> Sample:
     path = Path(sample.path)
     matches = [*_IN_NAME.finditer(path.stem)]
     if not matches:
-        raise LayoutError(
-            f"{sample.path}: its name holds no well.",
-            "Name it like plate1_A03.jpg, or give a table with path, plate and well.",
-        )
-    match = matches[-1]
+        raise LayoutError(f"{sample.path}: its name holds no well.", _NAME_IT)
+    match = _the_well(sample.path, matches, layout.wells)
     well = well_name(match[1] + match[2], layout.wells)
     before = path.stem[: match.start()].strip("-_ .")
     return _at(sample, before or path.parent.name or "1", well)
+
+
+_NAME_IT = "Name it like plate1_A03.jpg, or give a table with path, plate and well."
+
+
+def _the_well(path: str, matches: Sequence[re.Match[str]], wells: int) -> re.Match[str]:
+    """Give the part of a name that is its well, of several that could be.
+
+    What the plate has no well of is none. Then the one with a capital letter, if the others have
+    small ones and it is not the only one without a leading zero: A01 of A01_f1. Everything else is
+    ambiguous, and a wrong well would be a wrong titre.
+    """
+    there = [m for m in matches if _is_well(m, wells)]
+    found = {well_name(m[1] + m[2], wells): m for m in reversed(there or matches[:1])}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    capital = [m for m in found.values() if m[1].isupper()]
+    if len(capital) == 1:
+        others = [m for m in found.values() if m is not capital[0]]
+        if len(capital[0][2]) > 1 or _padded(capital[0]) or not any(map(_padded, others)):
+            return capital[0]
+    raise LayoutError(
+        f"{path}: its name holds several wells, {' and '.join([*found][::-1])}.", _NAME_IT
+    )
+
+
+def _is_well(match: re.Match[str], wells: int) -> bool:
+    try:
+        well_name(match[1] + match[2], wells)
+    except LayoutError:
+        return False
+    return True
+
+
+def _padded(match: re.Match[str]) -> bool:
+    return match[0][len(match[1]) :].lstrip("-_ ").startswith("0")
 
 
 def _in_order(samples: Sequence[Sample], layout: Layout) -> list[Sample]:

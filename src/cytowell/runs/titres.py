@@ -243,7 +243,7 @@ def row(titre: Titre, run: RunResult, layout: Layout) -> dict[str, Any]:
         "log10_low": titre.low,
         "log10_high": titre.high,
         "rule": layout.rule,
-        "interval": layout.interval,
+        "interval": titre.interval,
         "log10_dilutions": " ".join(f"{x:.4g}" for x in count.log10_dilutions),
         "positives": " ".join(map(str, count.positives)),
         "replicates": " ".join(map(str, count.replicates)),
@@ -251,6 +251,7 @@ def row(titre: Titre, run: RunResult, layout: Layout) -> dict[str, Any]:
         "misread_high": titre.misread_high,
         "misreading": titre.misreading,
         "flags": " ".join(titre.flags),
+        "contradicting": "; ".join(titre.contradicting),
         "error": titre.error,
     }
 
@@ -264,6 +265,7 @@ def _run(run: RunResult, layout: Layout) -> dict[str, Any]:
             "positives": list(titre.count.positives),
             "replicates": list(titre.count.replicates),
             "flags": list(titre.flags),
+            "contradicting": list(titre.contradicting),
         }
         if titre.unit in LOINC and titre.count.role == "test":
             told["loinc"], told["loinc_presence"] = LOINC[titre.unit]

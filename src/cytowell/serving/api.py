@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +21,7 @@ from cytowell.errors import CytowellError, StorageError
 from cytowell.images import Encoded
 from cytowell.plates.dilutions import Series
 from cytowell.plates.layout_files import read_layout
+from cytowell.plates.rules import compute
 from cytowell.plates.units import per_millilitre
 from cytowell.runs.counts import count_of
 from cytowell.runs.titres import settings, titration_of
@@ -285,8 +286,7 @@ def _quick(asked: QuickSum) -> dict[str, Any]:
     series = Series.of(
         asked.positives, replicates, asked.log10_dilutions, asked.counts, asked.titrates
     )
-    rule: Callable[[Series], Any] = registry.load("titre-rules", asked.rule or "spearman-karber")
-    found = rule(series)
+    found = compute(asked.rule or "spearman-karber", series)
     per_ml, low, high = per_millilitre(found, asked.volume)
     return {
         "log10_d50": found.log10_d50,
