@@ -87,6 +87,8 @@ class Story:
     before, after
         `ece`, `brier`, `log_loss`, `accuracy` before and after temperature scaling; numbers, or
         objects with `value`, `low`, `high`.
+    promise
+        What was promised of the calls made: `promise.Promise.to_json`; None where it is not known.
     by_column
         Column to `metrics.evaluate_by`.
     made
@@ -119,6 +121,7 @@ class Story:
     after: Mapping[str, Any] | None = None
     temperature: float | None = None
     threshold: float | None = None
+    promise: Mapping[str, Any] | None = None
     by_column: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     made: Sequence[tuple[str, str]] = ()
     signed: Mapping[str, str] = field(default_factory=dict)
