@@ -148,9 +148,7 @@ def fit_calibration(
         return float(value), np.append(of_scale, gaps.sum(axis=0) + moved / DEVIATION**2)
 
     bounds = [tuple(np.log(TEMPERATURES)), *[(-20.0, 20.0)] * classes]
-    found = minimize(
-        loss, np.append(start, middle), jac=True, method="L-BFGS-B", bounds=bounds
-    ).x
+    found = minimize(loss, np.append(start, middle), jac=True, method="L-BFGS-B", bounds=bounds).x
     return Calibration(float(np.exp(found[0])), np.asarray(found[1:], dtype=np.float64))
 
 
@@ -224,3 +222,39 @@ def expected_calibration_error(table: list[dict[str, Any]]) -> float | None:
         return None
     gaps = (row["n"] * abs(row["accuracy"] - row["confidence"]) for row in table if row["n"])
     return float(sum(gaps) / rows)
+
+
+def by_class(probabilities: FloatArray, truth: IntArray, called: IntArray) -> list[dict[str, Any]]:
+    """Compare what was promised with what was kept, class by class.
+
+    Many images of common classes hide in an error over all what is wrong with a rare one.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, C).
+    truth, called
+        Class indices; shape (N,).
+
+    Returns
+    -------
+    list
+        One object per class: `calls`, mean `confidence` of these calls and the share of them that
+        is `right`; mean `probability` of the class over all images and its `share` among them;
+        `ece`, the mean gap between its probability and its frequency in `BINS` bins (classwise
+        calibration error, Kull et al. 2019, arXiv 1910.12656, equation 3). Null without rows.
+    """
+    rows = []
+    for c in range(probabilities.shape[1]):
+        made, own, there = called == c, probabilities[:, c], truth == c
+        rows.append(
+            {
+                "calls": int(made.sum()),
+                "confidence": float(own[made].mean()) if made.any() else None,
+                "right": float(there[made].mean()) if made.any() else None,
+                "probability": float(own.mean()) if len(own) else None,
+                "share": float(there.mean()) if len(own) else None,
+                "ece": expected_calibration_error(reliability(own, there)),
+            }
+        )
+    return rows

@@ -1,4 +1,4 @@
-"""How sure a call must be, so that a promised share of wrong calls is kept: with 95 % confidence."""
+"""How sure a call must be for a promised share of wrong calls to be kept, at 95 % confidence."""
 
 from __future__ import annotations
 

@@ -17,7 +17,14 @@ import numpy as np
 from cytowell.errors import CytowellError
 from cytowell.evaluation import figures
 from cytowell.evaluation.pages import environment, jpeg_uri
-from cytowell.evaluation.verdict import CAUTION, number_range, percent, percent_range, verdict
+from cytowell.evaluation.verdict import (
+    CAUTION,
+    number_range,
+    percent,
+    percent_range,
+    promised,
+    verdict,
+)
 from cytowell.images import Preprocessing, open_upright
 from cytowell.storage import write_text
 from cytowell.types import Findings, IntArray, Predictions, Sample
@@ -182,6 +189,8 @@ def thumbnail(sample: Sample, side: int = 96, record: Preprocessing | None = Non
 def _context(story: Story) -> dict[str, Any]:
     metrics, predictions = story.metrics, story.predictions
     said = list(story.verdict) or verdict(metrics, predictions)
+    kept = promised(story.promise, metrics)
+    said = [*said, kept] if kept else said
     when = (story.when or datetime.now()).astimezone()
     names, folder = _names([sample.path for sample in predictions.samples])
     return {
