@@ -75,9 +75,7 @@ class TitreAgreement:
     within, within_low, within_high, fold
         Share of pairs that differ by at most one dilution step of `fold`, with Wilson's interval.
     bias, bias_low, bias_high
-        Mean of log10 A - log10 B and its 95 % interval. Where all differences are equal, their
-        spread is smaller than the steps that titres come in, and not nought: it is taken as that
-        of two values rounded to steps of `fold` (each has the variance step^2 / 12).
+        Mean of log10 A - log10 B and its 95 % interval.
     lower, upper
         Limits of agreement, bias +- 1.96 standard deviations, each (value, low, high): Bland &
         Altman 1986 (*Lancet* i:307), their intervals as in Bland & Altman 1999.
@@ -196,8 +194,6 @@ def agree_on_titres(
     logs = np.log10(values)
     d: FloatArray = logs[:, 0] - logs[:, 1]
     n, bias, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
-    if np.ptp(d) < 1e-9:
-        deviation = math.log10(fold) / math.sqrt(6)
     reach = float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
     of_bias = reach * deviation / math.sqrt(n)
     of_limit = reach * deviation * math.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cytowell.evaluation.intervals import unseen
 from cytowell.learners.classical import KNOBS, fit_model, inputs
 from cytowell.learners.linear import folds
 from cytowell.runs.candidates import Candidate
@@ -105,6 +104,4 @@ def _point(
 def _interval(values: FloatArray, ratio: float) -> tuple[float, float]:
     k, mean = len(values), float(values.mean())
     reach = float(stats.t.ppf(0.975, k - 1) * np.sqrt((1 / k + ratio) * values.var(ddof=1)))
-    if not reach:
-        return unseen(mean, k)
     return max(0.0, mean - reach), min(1.0, mean + reach)
