@@ -6,9 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import cohens_kappa
 
 from cytowell.errors import CountError
-from cytowell.evaluation.agreement import agree_on_calls, agree_on_titres, bland_altman
+from cytowell.evaluation.agreement import (
+    agree_on_calls,
+    agree_on_titres,
+    bland_altman,
+    kappa_limits,
+)
 
 
 def test_kappa_by_hand() -> None:
@@ -85,3 +92,52 @@ def test_what_cannot_be_compared() -> None:
         agree_on_titres([1.0, 1.0, 2.0], [1.0, 1.0, 2.0], fold=1)
     with pytest.raises(CountError, match="pairs say nothing"):
         agree_on_calls([], [])
+
+
+def _called(counts: list[list[int]]) -> tuple[list[str], list[str]]:
+    first, second = [], []
+    for i, row in enumerate(counts):
+        for j, n in enumerate(row):
+            first += ["abc"[i]] * n
+            second += ["abc"[j]] * n
+    return first, second
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [[2, 0], [0, 1]],  # three perfect readings
+        [[5, 0], [1, 4]],  # nine of ten
+        [[6, 4], [0, 0]],  # a reader who always says the same
+        [[0, 3], [3, 0]],
+        [[1, 1, 0], [0, 1, 0], [0, 0, 1]],
+    ],
+)
+def test_kappa_s_interval_lies_in_its_range_and_is_never_a_point(counts: list[list[int]]) -> None:
+    found = agree_on_calls(*_called(counts))
+    assert found.kappa is not None
+    assert found.kappa_low is not None
+    assert found.kappa_high is not None
+    assert found.kappa == pytest.approx(cohen_kappa_score(*_called(counts)))
+    assert -1 <= found.kappa_low <= found.kappa <= found.kappa_high <= 1
+    assert found.kappa_high - found.kappa_low > 0.1
+
+
+def test_kappa_s_interval_of_many_is_the_asymptotic_one() -> None:
+    counts = np.array([[400, 30, 10], [25, 300, 20], [5, 30, 180]])
+    known = cohens_kappa(counts)
+    low, high = kappa_limits(counts)
+    assert low == pytest.approx(known.kappa_low, abs=0.006)
+    assert high == pytest.approx(known.kappa_upp, abs=0.006)
+
+
+@pytest.mark.parametrize(("n", "same"), [(10, 0.9), (20, 0.8), (40, 0.95)])
+def test_kappa_s_interval_holds_the_truth(n: int, same: float) -> None:
+    random = np.random.default_rng(n)
+    table = np.array([[same / 2, (1 - same) / 2], [(1 - same) / 2, same / 2]])
+    kappa = 2 * same - 1
+    held = []
+    for drawn in random.multinomial(n, table.ravel(), 200):
+        low, high = kappa_limits(drawn.reshape(2, 2))
+        held.append(low <= kappa <= high)
+    assert np.mean(held) > 0.9

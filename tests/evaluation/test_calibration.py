@@ -7,12 +7,14 @@ from scipy.special import log_softmax, softmax
 
 from cytowell.evaluation.calibration import (
     Expected,
+    by_class,
     expected_calibration_error,
+    fit_calibration,
     fit_farthest,
     fit_temperature,
-    fit_threshold,
     reliability,
 )
+from cytowell.learners.linear import fit_head
 from cytowell.types import FloatArray, IntArray
 
 
@@ -50,79 +52,6 @@ def test_temperature_of_a_few_right_calls_is_not_certainty() -> None:
     logits = np.tile([3.0, 0.0, 0.0], (20, 1))
     found = fit_temperature(logits, np.zeros(20, dtype=np.int64))
     assert 0.3 < found < 1.0
-
-
-def _two(top: list[float]) -> FloatArray:
-    first = np.array(top)
-    return np.stack([first, 1 - first], axis=1)
-
-
-def test_threshold_is_the_lowest_that_keeps_the_promise() -> None:
-    random = np.random.default_rng(0)
-    top = 0.5 + random.random(3000) / 2
-    labels = (random.random(3000) > top**0.3).astype(np.int64)
-    probabilities = _two(list(top))
-    found = fit_threshold(probabilities, labels, wrong=0.01)
-    made = top >= found
-    assert made.any()
-    assert (labels[made] != 0).mean() <= 0.01
-    lower = [t for t in np.unique(top) if t < found]
-    assert all((labels[top >= t] != 0).mean() > 0.01 for t in lower)
-
-
-def test_threshold_of_a_tiny_part() -> None:
-    right = _two([0.99, 0.96, 0.8, 0.6])
-    none = np.zeros(4, dtype=np.int64)
-    assert fit_threshold(right, none) == pytest.approx(0.95), "four by luck are no proof"
-    for count, least in ((299, 0.95), (300, 0.6)):  # the rule of three
-        many = np.tile(right, (75, 1))[-count:]
-        assert fit_threshold(many, np.zeros(count, dtype=np.int64)) == pytest.approx(least)
-    assert fit_threshold(right, np.array([0, 1, 0, 1])) == pytest.approx(0.99)
-
-
-def test_few_images_that_are_right_do_not_open_the_door() -> None:
-    random = np.random.default_rng(5)
-    share = []
-    for _ in range(200):
-        top = 0.4 + 0.6 * random.beta(3, 1, 600)
-        labels = (random.random(600) > top).astype(np.int64)  # as sure as it says
-        found = fit_threshold(_two(list(top[:8])), labels[:8])
-        made = top[8:] >= found
-        share.append((labels[8:][made] != 0).mean() if made.any() else 0.0)
-    assert np.quantile(share, 0.9) < 0.05
-
-
-def test_threshold_where_the_surest_call_is_wrong() -> None:
-    found = fit_threshold(_two([0.99, 0.9]), np.array([1, 0]))
-    assert 0.99 < found <= 1.0
-    assert fit_threshold(_two([1.0, 0.9]), np.array([1, 0])) == 1.0
-
-
-def test_one_sure_error_of_eight_does_not_stop_all_deciding() -> None:
-    sure = _two([0.995, 0.99, 0.99, 0.98, 0.97, 0.9, 0.6, 0.5])
-    labels = np.zeros(8, dtype=np.int64)
-    labels[0] = 1
-    assert fit_threshold(sure, labels) == pytest.approx(0.95)
-    assert fit_threshold(sure, labels, wrong=0.05) == pytest.approx(0.9), "never below 0.9"
-    labels[0] = 0
-    assert fit_threshold(sure, labels) == pytest.approx(0.95)
-    labels[0] = 1
-    labels[:2] = 1  # two are no accident
-    assert fit_threshold(sure, labels) > 0.995
-    many = _two([0.995] * 20 + [0.99] * 100)
-    wrong = np.zeros(120, dtype=np.int64)
-    wrong[:3] = 1
-    assert fit_threshold(many, wrong) > 0.99, "of a hundred images on the rule alone decides"
-
-
-def test_threshold_decides_equal_confidences_together() -> None:
-    found = fit_threshold(_two([0.96, 0.96, 0.97]), np.array([1, 1, 0]))
-    assert found == pytest.approx(0.97)
-
-
-def test_threshold_without_labels_decides_nothing() -> None:
-    assert fit_threshold(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == 1.0
-    assert fit_threshold(_two([0.9]), np.array([-1])) == 1.0
 
 
 def test_reliability_by_hand() -> None:
@@ -170,3 +99,71 @@ def test_of_further_images_about_a_hundredth_lies_beyond_the_farthest() -> None:
 def test_few_images_leave_some_slack_for_the_farthest() -> None:
     assert fit_farthest(np.array([1.0, 4.0, 2.0])) == pytest.approx(4.4)
     assert fit_farthest(np.arange(1.0, 100.0)) == 99.0
+
+
+def _rare(n: int, seed: int) -> tuple[FloatArray, IntArray]:
+    """Give two overlapping classes, one of 5 %, in twenty dimensions."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(n) < 0.05).astype(np.int64)
+    X = random.normal(size=(n, 20))
+    X[:, 0] += 1.5 * labels
+    return X.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("balance", ["balanced", "smote"])
+def test_a_rare_class_is_called_as_often_right_as_it_says(balance: str) -> None:
+    X, y = _rare(600, 1)
+    head = fit_head(X, y, 2, 0.03, balance)
+    held, truth = _rare(4000, 2)
+    fresh, real = _rare(40_000, 3)
+    shift = np.log(np.bincount(y) / len(y))
+    fitted = fit_calibration(head.logits(held), truth, shift=shift)
+    rare = fitted.probabilities(head.logits(fresh))[:, 1]
+    alone = fit_temperature(head.logits(held), truth)
+    before = softmax(head.logits(fresh) / alone, axis=1)[:, 1]
+    assert before.mean() > 0.15, "one temperature does not undo the balance"
+    assert rare.mean() == pytest.approx(0.05, abs=0.015)
+    for low, high in ((0.05, 0.15), (0.15, 0.4), (0.4, 1.0)):
+        here = (rare >= low) & (rare < high)
+        assert here.sum() > 100
+        assert real[here].mean() == pytest.approx(rare[here].mean(), abs=0.3 * rare[here].mean())
+
+
+def test_a_bias_is_undone_by_calibrating() -> None:
+    logits, labels = _drawn(6000, 1.5)
+    moved = logits + np.array([2.0, 0.0, -1.0, 0.0, 0.0])
+    found = fit_calibration(moved, labels)
+    assert found.temperature == pytest.approx(1.5, rel=0.05)
+    bias = found.bias - found.bias.mean()
+    wanted = -np.array([2.0, 0.0, -1.0, 0.0, 0.0]) / 1.5
+    assert bias == pytest.approx(wanted - wanted.mean(), abs=0.15)
+
+
+def test_few_images_leave_the_bias_where_it_was_expected() -> None:
+    none = fit_calibration(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+    assert (none.temperature, none.bias.tolist()) == (1.0, [0.0, 0.0, 0.0])
+    right = np.tile([[6.0, 0.0, 0.0], [0.0, 6.0, 0.0], [0.0, 0.0, 6.0]], (3, 1))
+    found = fit_calibration(right, np.tile(np.arange(3), 3))
+    assert np.abs(found.bias).max() < 0.05
+    shift = np.log([0.8, 0.15, 0.05])
+    found = fit_calibration(right, np.tile(np.arange(3), 3), shift=shift)
+    assert found.bias[0] > found.bias[1] > found.bias[2]
+
+
+def test_by_class_shows_what_the_whole_hides() -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random(4000) < 0.05).astype(np.int64)
+    rare = np.where(random.random(4000) < 0.07, 0.7, 0.03)
+    p = np.stack([1 - rare, rare], axis=1)
+    row = by_class(p, truth, p.argmax(axis=1))[1]
+    assert row["confidence"] == pytest.approx(0.7)
+    assert row["right"] < 0.1
+    assert row["share"] == pytest.approx(truth.mean())
+    assert row["probability"] == pytest.approx(rare.mean())
+    by_hand = (
+        (rare > 0.5).mean() * abs(truth[rare > 0.5].mean() - 0.7)
+        + (rare < 0.5).mean() * abs(truth[rare < 0.5].mean() - 0.03)
+    )  # fmt: skip
+    assert row["ece"] == pytest.approx(by_hand)
+    empty = by_class(np.zeros((0, 2)), np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+    assert empty[0]["confidence"] is None

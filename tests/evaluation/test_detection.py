@@ -26,7 +26,7 @@ ONE, TWO, FAR = Box(10, 10, 20, 20), Box(50, 10, 20, 30), Box(200, 200, 10, 10)
 def test_all_found_is_one() -> None:
     whole = seen([(ONE, 0), (TWO, 1)], [(ONE, 0, 0.9), (TWO, 1, 0.8)])
     metrics = evaluate_boxes([whole] * 3, ("red", "white"), 0.5)
-    assert metrics["map50"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert metrics["map50"] == {"value": 1.0, "low": pytest.approx(0.025 ** (1 / 3)), "high": 1.0}
     assert metrics["map50_95"]["value"] == pytest.approx(1.0)
     assert metrics["confusion"] == [[3, 0, 0], [0, 3, 0], [0, 0, 0]]
     assert [r["count_error"]["value"] for r in metrics["per_class"]] == [0, 0]
@@ -73,3 +73,27 @@ def test_confusion_says_what_was_found_as_what() -> None:
     mixed = seen([(ONE, 0), (TWO, 1)], [(ONE, 1, 0.9), (FAR, 0, 0.8), (TWO, 1, 0.2)])
     counts = confusion([mixed], 2, 0.5)
     assert counts.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_photographs_that_are_all_alike_are_no_certainty(count: int) -> None:
+    """Perfect, empty or half right: none of them has an interval without width."""
+    perfect = seen([(ONE, 0)], [(ONE, 0, 0.9)])
+    missed = seen([(ONE, 0)], [(FAR, 0, 0.9)])
+    half = seen([(ONE, 0), (TWO, 0)], [(ONE, 0, 0.9)])
+    for photograph in (perfect, missed, half):
+        metrics = evaluate_boxes([photograph] * count, ("red",), 0.5)
+        row = metrics["per_class"][0]
+        for figure in (metrics["map50"], metrics["map50_95"], row["ap50"]):
+            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+            assert figure["high"] - figure["low"] > 0.5
+        error = row["count_error"]
+        assert 0 <= error["low"] <= error["value"] < error["high"]
+
+
+def test_a_class_on_one_photograph_is_measured_by_one() -> None:
+    other = seen([(TWO, 1)], [(TWO, 1, 0.9)])
+    metrics = evaluate_boxes([seen([(ONE, 0)], [(ONE, 0, 0.9)]), *[other] * 9], ("a", "b"), 0.5)
+    lone, common = (row["ap50"] for row in metrics["per_class"])
+    assert lone["low"] == pytest.approx(0.025)
+    assert common["low"] == pytest.approx(0.025 ** (1 / 9))

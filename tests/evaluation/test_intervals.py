@@ -9,6 +9,7 @@ from cytowell.evaluation.intervals import (
     bootstrap,
     percentile_interval,
     resample_weights,
+    unseen,
     wilson,
 )
 from cytowell.types import FloatArray, IntArray
@@ -85,3 +86,39 @@ def test_bootstrap_leaves_out_resamples_without_a_class() -> None:
     found = bootstrap(auc, truth, probabilities, np.arange(6).astype(np.str_), resamples=200)
     assert found is not None
     assert 0 <= found[0] < found[1] <= 1
+
+
+def test_percentiles_of_few_groups_reach_further() -> None:
+    values = np.linspace(0, 1, 100_001)
+    plain = percentile_interval(values)
+    five, many = percentile_interval(values, 5), percentile_interval(values, 10_000)
+    assert plain == pytest.approx((0.025, 0.975))
+    assert five == pytest.approx((0.00096, 0.99904), abs=1e-4)  # Hesterberg 2015, table 5
+    assert many == pytest.approx(plain, abs=2e-4)
+
+
+@pytest.mark.parametrize("groups", [5, 10, 20])
+def test_the_bootstrap_of_few_groups_holds_the_truth(groups: int) -> None:
+    random = np.random.default_rng(groups)
+    held = []
+    for _ in range(400):
+        values = random.normal(size=groups)
+        drawn = np.concatenate([*resample_weights(groups, 1000, 1)]) @ values / groups
+        ends = percentile_interval(drawn, groups)
+        assert ends is not None
+        plain = percentile_interval(drawn)
+        assert plain is not None
+        held.append((ends[0] <= 0 <= ends[1], plain[0] <= 0 <= plain[1]))
+    expanded, plainly = np.mean(held, axis=0)
+    assert 0.87 < expanded < 0.98
+    assert plainly < 0.86 or groups > 5
+
+
+def test_what_no_draw_varies_is_bounded_or_said_to_be_unknown() -> None:
+    truth, groups = np.zeros(12, dtype=np.int64), np.repeat(["a", "b", "c"], 4)
+    right = np.tile([1.0, 0.0], (12, 1))
+    assert bootstrap(_accuracy, truth, right, groups, 50) is None
+    found = bootstrap(_accuracy, truth, right, groups, 50, span=(0.0, 1.0))
+    assert found == pytest.approx((0.025 ** (1 / 3), 1.0))
+    assert unseen(0.0, 3) == pytest.approx((0.0, 1 - 0.025 ** (1 / 3)))
+    assert unseen(0.5, 1, (-1.0, 1.0)) == pytest.approx((0.5 - 0.975 * 1.5, 0.5 + 0.975 * 0.5))

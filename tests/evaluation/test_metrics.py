@@ -221,18 +221,47 @@ def test_one_class_present(make: Maker) -> None:
     assert found["mcc"]["value"] is None
     assert found["balanced_accuracy"]["value"] == found["accuracy"]["value"]
     assert found["per_class"][1]["recall"]["value"] is None
-    assert found["per_class"][1]["f1"]["value"] is None
+    assert found["per_class"][1]["f1"]["value"] == 0, "it was called"
+    assert found["absent"] == ["b", "c"]
     assert found["per_class"][0]["roc_auc"]["value"] is None
     _only_numbers(found)
 
 
-def test_a_class_without_samples_does_not_count(make: Maker) -> None:
+def test_a_class_that_is_called_without_samples_counts_as_in_scikit_learn(make: Maker) -> None:
     calls = make(300)
-    found = evaluate(calls.take(calls.truth != 2), resamples=50)
+    some = calls.take(calls.truth != 2)
+    found = evaluate(some, resamples=50)
+    assert found["absent"] == ["c"]
+    for at, name in enumerate(("precision", "recall", "f1")):
+        theirs = reference.precision_recall_fscore_support(
+            some.truth, some.called, average="macro", zero_division=0
+        )[at]
+        assert _value(found, f"macro_{name}") == pytest.approx(theirs), name
     recalls = [row["recall"]["value"] for row in found["per_class"]]
     assert recalls[2] is None
-    assert found["macro_recall"]["value"] == pytest.approx((recalls[0] + recalls[1]) / 2)
-    assert found["macro_recall"]["value"] == pytest.approx(found["balanced_accuracy"]["value"])
+    assert _value(found, "balanced_accuracy") == pytest.approx((recalls[0] + recalls[1]) / 2)
+
+
+def test_one_call_of_an_absent_class_takes_macro_f1_from_nine_tenths_to_six(make: Maker) -> None:
+    truth = [0] * 10 + [1] * 10
+    called = [0] * 9 + [2] + [1] * 8 + [0, 2]
+    samples = tuple(Sample(f"{i}.png", "abc"[t]) for i, t in enumerate(truth))
+    calls = Predictions(
+        samples, ("a", "b", "c"), np.eye(3)[called], np.ones(20, np.bool_), ("",) * 20, ("",) * 20
+    )
+    assert _value(evaluate(calls, resamples=20), "macro_f1") == pytest.approx(
+        reference.f1_score(truth, called, average="macro", zero_division=0)
+    )
+    assert _value(evaluate(calls, resamples=20), "macro_f1") < 0.61
+
+
+def test_a_class_that_is_nowhere_does_not_count(make: Maker) -> None:
+    calls = make(300)
+    probabilities = calls.probabilities * [1, 1, 0]
+    some = replace(calls, probabilities=probabilities).take(calls.truth != 2)
+    found = evaluate(some, resamples=20)
+    assert found["per_class"][2]["f1"]["value"] is None
+    assert _value(found, "macro_recall") == pytest.approx(_value(found, "balanced_accuracy"))
 
 
 def test_a_class_that_is_never_called(make: Maker) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from cytowell.evaluation.metrics import evaluate, evaluate_by
+from cytowell.evaluation.promise import promise
 from cytowell.evaluation.report import MOST_ROWS, Story, thumbnail, write_report
 from cytowell.types import Box, Findings, Predictions, Sample
 
@@ -214,3 +215,12 @@ def test_arrays_and_mixed_paths(
     samples = tuple(replace(s, path=p) for s, p in zip(calls.samples, paths, strict=True))
     calls = replace(calls, samples=samples)
     assert "relative.png" in _told(tmp_path, Story("S", evaluate(calls, resamples=5), calls))
+
+
+def test_promise_and_calibration_by_class_are_on_the_page(story: Story, tmp_path: Path) -> None:
+    sure, right = np.tile([0.99, 0.01], (400, 1)), np.zeros(400, dtype=np.int64)
+    page = _told(tmp_path, replace(story, promise=promise(sure, right).to_json()))
+    assert "Promised: of the calls made, at most 1.0 % are wrong" in page
+    assert "Kept: " in page
+    table = page[page.index("Their mean probability") :]
+    assert table.index("lymphocyte") < table.index("größe 白血球") < table.index("</table>")

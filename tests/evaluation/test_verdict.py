@@ -2,12 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cytowell.evaluation.metrics import evaluate
-from cytowell.evaluation.verdict import CAUTION, number_range, percent, percent_range, verdict
+from cytowell.evaluation.promise import promise
+from cytowell.evaluation.verdict import (
+    CAUTION,
+    number_range,
+    percent,
+    percent_range,
+    promised,
+    verdict,
+)
 from cytowell.types import Predictions, Sample
 
 Maker = Callable[..., Predictions]
@@ -93,3 +102,51 @@ def test_overconfidence_and_the_positive_class_are_said(make: Maker) -> None:
     assert "must not be taken at face value" in said
     assert "too sure" in said
     assert "(sensitivity)" in said
+
+
+def _promise(**changed: Any) -> dict[str, Any]:
+    sure, right = np.tile([0.99, 0.01], (400, 1)), np.zeros(400, dtype=np.int64)
+    return promise(sure, right).to_json() | changed
+
+
+def test_what_was_promised_is_held_against_what_was_kept(make: Maker) -> None:
+    metrics = evaluate(make(400, sharp=30.0), resamples=20)
+    said = promised(_promise(), metrics)
+    assert "at most 1.0 % are wrong (95.0 % confidence, from 400 images" in said
+    assert "Kept: " in said
+    wrong = evaluate(make(400, sharp=1.0, threshold=0.0), resamples=20)
+    assert promised(_promise(), wrong).startswith(CAUTION)
+    assert promised(None, metrics) == ""
+
+
+def test_that_nothing_is_promised_is_said_with_what_it_takes(make: Maker) -> None:
+    sure, right = np.tile([0.99, 0.01], (60, 1)), np.zeros(60, dtype=np.int64)
+    metrics = evaluate(make(100), resamples=20)
+    said = promised(promise(sure, right).to_json(), metrics)
+    assert said.startswith("No promise is made that at most 1.0 %")
+    assert "can promise 4.9 % at best; it takes at least 239 more" in said
+
+
+def test_calls_of_a_rare_class_that_say_too_much_are_named(make: Maker) -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random(2000) < 0.05).astype(int)
+    rare = np.where(random.random(2000) < 0.06, 0.71, 0.02)
+    samples = tuple(Sample(f"{i}.png", ("common", "rare")[t]) for i, t in enumerate(truth))
+    calls = Predictions(
+        samples,
+        ("common", "rare"),
+        np.stack([1 - rare, rare], axis=1),
+        np.ones(2000, np.bool_),
+        ("",) * 2000,
+        ("",) * 2000,
+    )
+    said = verdict(evaluate(calls, resamples=20), calls)
+    assert any("calls of rare have a mean probability of 71.0 %" in s for s in said)
+    assert not any("calls of common" in s for s in said)
+
+
+def test_an_absent_class_that_is_called_is_named(make: Maker) -> None:
+    calls = make(300)
+    some = calls.take(calls.truth != 2)
+    said = verdict(evaluate(some, resamples=20), some)
+    assert any("c was predicted without an image of it" in s and "1 of 3" in s for s in said)

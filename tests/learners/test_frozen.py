@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 import cytowell
 from cytowell.errors import BundleError, RecipeError
+from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task
 from cytowell.learners.frozen import LEARNER, Frozen, columns, doubts, open_backbones, stage_sets
 from cytowell.runtime.bundle import MapSlice
@@ -155,3 +159,40 @@ def test_a_bundle_can_be_the_start_of_another(
     made = LEARNER.fit(task)
     assert made.architecture == "tf_efficientnet_lite0"
     assert "Apache" in made.licence
+
+
+def test_figures_of_noise_are_chance_however_much_is_weighed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of many ways to see noise one looks good; the folds that test it had no part in that."""
+
+    def noise(_s: Any, _d: str, record: Preprocessing, samples: Sequence[Sample], *_: Any) -> Any:
+        rows = [
+            np.random.default_rng([int(1000 * record.crop), int(s.path)]).normal(size=4)
+            for s in samples
+        ]
+        return np.array(rows, dtype=np.float32)
+
+    network = SimpleNamespace(
+        session=None, digest="", record=Preprocessing(), maps=(), model=b"", origin={}, name="none"
+    )
+    monkeypatch.setattr("cytowell.learners.frozen.cached_features", noise)
+    monkeypatch.setattr("cytowell.learners.frozen.open_backbones", lambda names: [network])
+    settings = Frozen(crops=tuple(np.linspace(0.3, 1, 12).tolist()), strengths=(0.1,), folds=4)
+    chosen, nested = [], []
+    for start in range(0, 120, 40):
+        data = Dataset(
+            tuple(Sample(str(start + i), "ab"[i % 2]) for i in range(40)), ("a", "b")
+        )  # fmt: skip
+        task = Task(data, np.arange(40), np.zeros(0, dtype=np.int64), settings, 7, tmp_path)
+        made = LEARNER.fit(task)
+        assert made.logits is not None
+        chosen.append(np.mean(made.logits.argmax(axis=1) == data.labels))
+        assert sorted(np.concatenate([f.test for f in made.folds]).tolist()) == [*range(40)]
+        right = [f.test_logits.argmax(axis=1) == data.labels[f.test] for f in made.folds]
+        nested.append(np.concatenate(right).mean())
+        for fold in made.folds:
+            assert not set(fold.train) & set(fold.test)
+            assert fold.train_logits.shape == (len(fold.train), 2)
+    assert np.mean(chosen) > 0.57
+    assert np.mean(nested) < np.mean(chosen) - 0.05

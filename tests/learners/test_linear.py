@@ -165,3 +165,15 @@ def test_strength_is_chosen_by_what_was_held_back() -> None:
     assert strength > min(STRENGTHS)
     assert loss < 0.2
     assert choose_strength(clear, y, groups, 2, "none", 0) == (strength, loss)
+
+
+def test_a_single_group_is_taken_for_none() -> None:
+    _, y = draw([6, 6])
+    cut = folds(y, np.array(["slide"] * 12), 5, seed=0)
+    assert len(cut) == 5
+    assert all(len(learn) and len(judge) for learn, judge in cut)
+
+
+def test_two_images_can_still_be_cut() -> None:
+    cut = folds(np.array([0, 1]), np.array(["a", "b"]), 5, seed=0)
+    assert sorted(len(judge) for _, judge in cut) == [1, 1]

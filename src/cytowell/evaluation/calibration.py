@@ -1,4 +1,4 @@
-"""Whether probabilities can be believed, and how they are made so: temperature, threshold, bins."""
+"""Whether probabilities can be believed, and how they are made so: temperature, bias, bins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from cytowell.types import BoolArray, FloatArray, IntArray
 
@@ -19,6 +19,10 @@ SLACK = 1.1
 
 TEMPERATURES = (0.05, 20.0)
 """Between these the temperature is looked for."""
+
+DEVIATION = 1.0
+"""Standard deviation of the prior on a class's bias, in nats: a few images hardly move it, and with
+forty to a hundred the log-loss of rare classes is lowest at about this."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,74 @@ def fit_temperature(logits: FloatArray, labels: IntArray, expected: Expected = U
     return float(np.exp(found.x))
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What makes logits probabilities: softmax(logits / temperature + bias).
+
+    Attributes
+    ----------
+    bias
+        One number a class; shape (C,).
+    """
+
+    temperature: float
+    bias: FloatArray
+
+    def probabilities(self, logits: FloatArray) -> FloatArray:
+        """Give probabilities (N, C) of logits (N, C)."""
+        found: FloatArray = softmax(logits / self.temperature + self.bias, axis=1)
+        return found
+
+
+def fit_calibration(
+    logits: FloatArray,
+    labels: IntArray,
+    expected: Expected = UNKNOWN,
+    shift: FloatArray | None = None,
+) -> Calibration:
+    """Find the temperature and a bias for each class that make logits probabilities.
+
+    Bias-corrected temperature scaling (Alexandari et al. 2020, arXiv 1901.06852, section 3.1): one
+    temperature cannot undo a prior that balanced weights or SMOTE have shifted. The prior of each
+    bias is normal, with `DEVIATION` about `shift`: the bias that takes a model trained on one class
+    mix to another (Saerens et al. 2002, doi 10.1162/089976602753284446, equation 2.4). The shift
+    alone does not do: a regularised model's logits are too small, the temperature that sharpens
+    them sharpens a shift that was added before it too, and rare classes would never be called.
+
+    Parameters
+    ----------
+    logits
+        Of images that were not learnt from; shape (N, C).
+    labels
+        Class indices; rows with -1 are left out.
+    expected
+        The prior of the temperature.
+    shift
+        log(class share / share that the model was trained for); (C,), 0 without it.
+    """
+    classes = logits.shape[1]
+    middle = np.zeros(classes) if shift is None else shift - shift.mean()
+    known = (labels >= 0) & np.isfinite(logits).all(axis=1)
+    X, y = np.asarray(logits, dtype=np.float64)[known], labels[known]
+    if len(y) < 2:
+        return Calibration(expected.temperature, middle)
+    hot = np.eye(classes)[y]
+    start = np.log(expected.temperature)
+
+    def loss(point: FloatArray) -> tuple[float, FloatArray]:
+        scale, moved = np.exp(-point[0]), point[1:] - middle
+        log = log_softmax(scale * X + point[1:], axis=1)
+        gaps = np.exp(log) - hot
+        off = (point[0] - start) / expected.doubt
+        value = -(hot * log).sum() + 0.5 * off**2 + 0.5 * ((moved / DEVIATION) ** 2).sum()
+        of_scale = -scale * (gaps * X).sum() + off / expected.doubt
+        return float(value), np.append(of_scale, gaps.sum(axis=0) + moved / DEVIATION**2)
+
+    bounds = [tuple(np.log(TEMPERATURES)), *[(-20.0, 20.0)] * classes]
+    found = minimize(loss, np.append(start, middle), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(np.exp(found[0])), np.asarray(found[1:], dtype=np.float64))
+
+
 def fit_farthest(distances: FloatArray, declined: float = 0.01) -> float:
     """Find how far from the training images a photograph may lie and still be called.
 
@@ -96,52 +168,6 @@ def fit_farthest(distances: FloatArray, declined: float = 0.01) -> float:
     if rank > len(distances):
         return SLACK * float(distances.max())
     return float(np.sort(distances)[rank - 1])
-
-
-def fit_threshold(probabilities: FloatArray, labels: IntArray, wrong: float = 0.01) -> float:
-    """Find how sure a call has to be to be made.
-
-    The lowest confidence (largest probability of a row) seen, at which the calls of at least that
-    confidence are wrong in at most a share of `wrong`. A call is made at or above the threshold.
-
-    Where no confidence satisfies the rule (the surest call is wrong), it is just above the surest
-    error, at most 1. Without any labelled row it is 1: nothing speaks for deciding.
-
-    Fewer than 3/`wrong` images prove no share of `wrong` even if all are right (the rule of three;
-    Hanley & Lippman-Hand 1983, doi 10.1001/jama.1983.03330370053031): eight that are right by luck
-    would let nearly everything be decided. The probabilities then have a say: the threshold is
-    1 - 5 `wrong` at least, 0.9 where that is less, and a network that is never so sure decides
-    nothing. With fewer than 1/`wrong` one sure error would stop next to all deciding: a single one,
-    no more than the probabilities promise (their sum, and two standard deviations), lifts the
-    threshold no further than that.
-
-    Parameters
-    ----------
-    probabilities
-        Calibrated, of images that were not learnt from; shape (N, C).
-    labels
-        Class indices; rows with -1 are left out.
-    """
-    known = (labels >= 0) & np.isfinite(probabilities).all(axis=1)
-    if not known.any():
-        return 1.0
-    top = probabilities[known].max(axis=1)
-    missed = probabilities[known].argmax(axis=1) != labels[known]
-    order = np.argsort(-top, kind="stable")
-    top, missed = top[order], missed[order]
-    share = np.cumsum(missed) / np.arange(1, len(top) + 1)
-    # Equal confidences are decided together: only the last of them is a place to cut.
-    last = np.append(top[1:] < top[:-1], True)
-    kept = np.flatnonzero(last & (share <= wrong))
-    if len(kept):
-        found = float(top[kept[-1]])
-    else:
-        found = float(min(1.0, np.nextafter(top[missed].max(), 2.0)))
-    unproven = max(0.9, 1 - 5 * wrong)
-    promised = float((1 - top).sum() + 2 * np.sqrt((top * (1 - top)).sum()))
-    if len(top) * wrong < 1 and missed.sum() == 1 and promised >= 1:
-        return unproven
-    return max(found, unproven) if len(top) * wrong < 3 else found
 
 
 def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
@@ -196,3 +222,39 @@ def expected_calibration_error(table: list[dict[str, Any]]) -> float | None:
         return None
     gaps = (row["n"] * abs(row["accuracy"] - row["confidence"]) for row in table if row["n"])
     return float(sum(gaps) / rows)
+
+
+def by_class(probabilities: FloatArray, truth: IntArray, called: IntArray) -> list[dict[str, Any]]:
+    """Compare what was promised with what was kept, class by class.
+
+    Many images of common classes hide in an error over all what is wrong with a rare one.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (N, C).
+    truth, called
+        Class indices; shape (N,).
+
+    Returns
+    -------
+    list
+        One object per class: `calls`, mean `confidence` of these calls and the share of them that
+        is `right`; mean `probability` of the class over all images and its `share` among them;
+        `ece`, the mean gap between its probability and its frequency in `BINS` bins (classwise
+        calibration error, Kull et al. 2019, arXiv 1910.12656, equation 3). Null without rows.
+    """
+    rows = []
+    for c in range(probabilities.shape[1]):
+        made, own, there = called == c, probabilities[:, c], truth == c
+        rows.append(
+            {
+                "calls": int(made.sum()),
+                "confidence": float(own[made].mean()) if made.any() else None,
+                "right": float(there[made].mean()) if made.any() else None,
+                "probability": float(own.mean()) if len(own) else None,
+                "share": float(there.mean()) if len(own) else None,
+                "ece": expected_calibration_error(reliability(own, there)),
+            }
+        )
+    return rows

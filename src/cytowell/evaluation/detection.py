@@ -1,7 +1,7 @@
 """How well objects are found: average precision, counts, confusion, each by photograph.
 
 Average precision is COCO's own program's (Lin et al. 2014, arXiv 1405.0312; pycocotools); intervals
-are the bootstrap over photographs.
+are the bootstrap over photographs, its percentiles expanded where they are few.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scipy.stats import chi2
 
 from cytowell.errors import BadTable
+from cytowell.evaluation.intervals import percentile_interval, unseen
 from cytowell.types import Box, FloatArray, IntArray
 
 RESAMPLES = 200
@@ -101,6 +103,8 @@ def evaluate_boxes(
     ]
     counts = np.stack([_counts(p, len(classes), score) for p in photographs])
     errors = np.abs(counts[:, 0] - counts[:, 1])
+    # A class is measured by the photographs that hold it.
+    holding = (counts[:, 0] > 0).sum(axis=0).tolist()
     rows = []
     for k, name in enumerate(classes):
         there = int(counts[:, 0, k].sum())
@@ -109,12 +113,14 @@ def evaluate_boxes(
             {
                 "class": name,
                 "n": there,
-                "ap50_95": _range(found[:, k, 0]) if k in present else None,
-                "ap50": _range(found[:, k, 1]) if k in present else None,
+                "ap50_95": _range(found[:, k, 0], holding[k]) if k in present else None,
+                "ap50": _range(found[:, k, 1], holding[k]) if k in present else None,
                 "precision": hit / called if called else None,
                 "recall": hit / there if there else None,
                 "count_error": _range(
-                    np.array([errors[r, k].mean() for r in [np.arange(count), *drawn]])
+                    np.array([errors[r, k].mean() for r in [np.arange(count), *drawn]]),
+                    count,
+                    most=np.inf,
                 ),
                 "curve": curves[:, k].tolist() if k in present else None,
             }
@@ -123,8 +129,8 @@ def evaluate_boxes(
         "n": count,
         "objects": objects,
         "score": score,
-        "map50_95": _range(_mean(found[:, present, 0])),
-        "map50": _range(_mean(found[:, present, 1])),
+        "map50_95": _range(_mean(found[:, present, 0]), count),
+        "map50": _range(_mean(found[:, present, 1]), count),
         "per_class": rows,
         "confusion": confusion(photographs, len(classes), score).tolist(),
     }
@@ -299,10 +305,31 @@ def _hits(judge: Any, label: int, score: float) -> tuple[int, int]:
     return hit, called
 
 
-def _range(values: FloatArray) -> dict[str, float | None]:
-    """Give the first value, and between which 95 % of the others lie."""
+def _range(values: FloatArray, photographs: int, most: float = 1.0) -> dict[str, float | None]:
+    """Give the first value, and between which 95 % of the others lie.
+
+    Where the photographs do not differ, or there is one, no draw varies and the percentiles would
+    have no width: the bound is then that of what so few photographs may have missed.
+
+    Parameters
+    ----------
+    most
+        The largest value that the figure can have; infinite for a count.
+    """
+    value = float(values[0]) if np.isfinite(values[0]) else None
     others = values[1:][np.isfinite(values[1:])]
-    low, high = np.percentile(others, [2.5, 97.5]) if len(others) > 10 else (np.nan, np.nan)
-    plain = (float(values[0]), float(low), float(high))
-    value, low, high = (None if not np.isfinite(v) else v for v in plain)
+    if value is None or len(others) <= 10:
+        return {"value": value, "low": None, "high": None}
+    ends = percentile_interval(others, photographs)
+    assert ends is not None, "what is not finite was left out"
+    low, high = min(ends[0], value), max(ends[1], value)
+    if high - low < 1e-9:
+        low, high = _poisson(value, photographs) if np.isinf(most) else unseen(value, photographs)
     return {"value": value, "low": low, "high": high}
+
+
+def _poisson(mean: float, count: int) -> tuple[float, float]:
+    """Give the exact interval of a mean count (Garwood 1936, doi 10.1093/biomet/28.3-4.437)."""
+    total = mean * count
+    low = chi2.ppf(0.025, 2 * total) / 2 if total > 0 else 0.0
+    return float(low / count), float(chi2.ppf(0.975, 2 * total + 2) / 2 / count)

@@ -210,6 +210,11 @@ def _intervals(
         return low, high
     if white.sum() > 1:
         limits = multinomial_proportions_confint(counts[white], 1 - CONFIDENCE, method=method)
+        if (limits[:, 1] <= limits[:, 0]).any():
+            # Where all cells are of one class, Sison & Glaz leave no width.
+            limits = multinomial_proportions_confint(
+                counts[white], 1 - CONFIDENCE, method="goodman"
+            )
         low[white], high[white] = 100 * limits[:, 0], 100 * limits[:, 1]
     else:
         low[white], high[white] = 100.0, 100.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from cytowell.types import FloatArray, IntArray
@@ -39,20 +40,48 @@ def wilson(successes: float, count: float) -> Interval | None:
     )
 
 
-def percentile_interval(values: FloatArray) -> Interval | None:
-    """Give the 2.5th and 97.5th percentile of resampled values, shape (R,).
+def percentile_interval(values: FloatArray, groups: int = 0) -> Interval | None:
+    """Give the 2.5th and 97.5th percentile of resampled values, shape (R,), or further ones.
 
     Undefined resamples (NaN) are left out; None if more than half of them are undefined. The ranks
     are rounded outwards, so that nothing is interpolated and infinities are allowed.
+
+    Parameters
+    ----------
+    groups
+        How many were drawn from. Percentiles are too narrow for few by sqrt((n - 1) / n) and by
+        Student's t; further ones make up for it (expanded percentiles, Hesterberg 2015, doi
+        10.1080/00031305.2015.1089789, section 3.4).
     """
     known = np.sort(values[~np.isnan(values)])
     if len(known) == 0 or 2 * len(known) < len(values):
         return None
+    tail = 0.025
+    if groups > 1:
+        reach = np.sqrt(groups / (groups - 1)) * stats.t.ppf(tail, groups - 1)
+        tail = float(stats.norm.cdf(reach))
     last = len(known) - 1
     return (
-        float(known[int(np.floor(0.025 * last))]),
-        float(known[int(np.ceil(0.975 * last))]),
+        float(known[int(np.floor(tail * last))]),
+        float(known[int(np.ceil((1 - tail) * last))]),
     )
+
+
+def unseen(value: float, groups: int, span: Interval = (0.0, 1.0)) -> Interval:
+    """Bound a mean of which every group shows the same: other groups may not have been met.
+
+    A share q of groups is missed by all of them with a probability of (1 - q)^groups, so q is at
+    most 1 - 0.025^(1/groups) (Clopper & Pearson 1934, the case of no event), and those may lie
+    anywhere in the span.
+
+    Examples
+    --------
+    >>> low, high = unseen(1.0, 3)
+    >>> round(low, 3), high
+    (0.292, 1.0)
+    """
+    most = 1 - 0.025 ** (1 / groups)
+    return value - most * (value - span[0]), value + most * (span[1] - value)
 
 
 def resample_weights(groups: int, resamples: int, seed: int) -> Iterator[FloatArray]:
@@ -77,6 +106,7 @@ def bootstrap(
     groups: npt.NDArray[np.str_],
     resamples: int = 1000,
     seed: int = 0,
+    span: Interval | None = None,
 ) -> Interval | None:
     """Give the 95 % interval of any figure by resampling whole groups (Efron 1979, percentile).
 
@@ -90,11 +120,14 @@ def bootstrap(
         leaves the resample out.
     groups
         Group of each row; shape (N,).
+    span
+        Least and largest value that the figure can have. Where all draws agree, their percentiles
+        would have no width; the interval is then `unseen` in this span.
 
     Returns
     -------
     tuple or None
-        None where most resamples are undefined.
+        None where most resamples are undefined, or all agree and no span is given.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     rows = np.arange(len(truth))
@@ -106,4 +139,7 @@ def bootstrap(
                 values.append(float(function(truth[chosen], probabilities[chosen])))
             except ValueError:
                 values.append(np.nan)
-    return percentile_interval(np.array(values))
+    ends = percentile_interval(np.array(values), len(names))
+    if ends is None or ends[0] < ends[1]:
+        return ends
+    return None if span is None else unseen(ends[0], len(names), span)

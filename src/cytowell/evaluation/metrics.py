@@ -8,12 +8,15 @@ over rows of the sum over classes of (p - truth)^2: Brier's own form (1950, *Mon
 78:1-3), 0 to 2, twice the usual figure of two classes. `ece` has 15 equal bins on the confidence
 (Guo et al. 2017, arXiv 1706.04599). `log_loss` is in nats. The others are defined in `scores`.
 
+Means of classes (`macro_`) go over the classes that are there or are called, as scikit-learn's: one
+that is called without an image of it counts 0.
+
 Intervals are Wilson's for shares of rows where every row is its own group; else percentiles of
-`resamples` bootstrap draws of whole groups. ROC-AUC and average precision use fewer draws on large
-data, so that rows x classes x draws stays near 60 million, but never fewer than 200. Where nothing
-went wrong, or everything, no draw can vary, and Wilson bounds of as many groups stand in. A single
-group gives no bootstrap interval. A resampled ECE is biased upwards; its interval is widened to
-hold the value.
+`resamples` bootstrap draws of whole groups, further ones where groups are few. ROC-AUC and average
+precision use fewer draws on large data, so that rows x classes x draws stays near 60 million, but
+never fewer than 200. Where nothing went wrong, or everything, no draw can vary, and Wilson bounds
+of as many groups stand in. A single group gives no bootstrap interval. A resampled ECE is biased
+upwards; its interval is widened to hold the value.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.evaluation.calibration import reliability
+from cytowell.evaluation.calibration import by_class, reliability
 from cytowell.evaluation.intervals import Interval
 from cytowell.evaluation.judged import Judged, Key, judge
 from cytowell.evaluation.spread import draw, interval
@@ -60,7 +63,8 @@ def evaluate(
     Returns
     -------
     dict
-        Counts, one object `{"value", "low", "high"}` per figure, `per_class`, `confusion` (truth
+        Counts, one object `{"value", "low", "high"}` per figure, `per_class`, `calibration` of each
+        class (`calibration.by_class`), `absent` classes (without an image), `confusion` (truth
         down, calls across) and `reliability`.
 
     Raises
@@ -82,6 +86,9 @@ def evaluate(
         {"class": label, "n": int(judged.confusion[c].sum())} | {n: entries[n, c] for n in names}
         for c, label in enumerate(judged.classes)
     ]
+    held = by_class(judged.probabilities, judged.truth, judged.called)
+    out["calibration"] = [{"class": k} | row for k, row in zip(judged.classes, held, strict=True)]
+    out["absent"] = [row["class"] for row in out["per_class"] if not row["n"]]
     out["confusion"] = {"classes": list(judged.classes), "counts": judged.confusion.tolist()}
     out["reliability"] = reliability(judged.top, judged.right)
     return out

@@ -17,7 +17,14 @@ import numpy as np
 from cytowell.errors import CytowellError
 from cytowell.evaluation import figures
 from cytowell.evaluation.pages import environment, jpeg_uri
-from cytowell.evaluation.verdict import CAUTION, number_range, percent, percent_range, verdict
+from cytowell.evaluation.verdict import (
+    CAUTION,
+    number_range,
+    percent,
+    percent_range,
+    promised,
+    verdict,
+)
 from cytowell.images import Preprocessing, open_upright
 from cytowell.storage import write_text
 from cytowell.types import Findings, IntArray, Predictions, Sample
@@ -87,6 +94,8 @@ class Story:
     before, after
         `ece`, `brier`, `log_loss`, `accuracy` before and after temperature scaling; numbers, or
         objects with `value`, `low`, `high`.
+    promise
+        What was promised of the calls made: `promise.Promise.to_json`; None where it is not known.
     by_column
         Column to `metrics.evaluate_by`.
     made
@@ -119,6 +128,7 @@ class Story:
     after: Mapping[str, Any] | None = None
     temperature: float | None = None
     threshold: float | None = None
+    promise: Mapping[str, Any] | None = None
     by_column: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     made: Sequence[tuple[str, str]] = ()
     signed: Mapping[str, str] = field(default_factory=dict)
@@ -179,6 +189,8 @@ def thumbnail(sample: Sample, side: int = 96, record: Preprocessing | None = Non
 def _context(story: Story) -> dict[str, Any]:
     metrics, predictions = story.metrics, story.predictions
     said = list(story.verdict) or verdict(metrics, predictions)
+    kept = promised(story.promise, metrics)
+    said = [*said, kept] if kept else said
     when = (story.when or datetime.now()).astimezone()
     names, folder = _names([sample.path for sample in predictions.samples])
     return {

@@ -35,25 +35,25 @@ def class_scores(confusion: FloatArray) -> dict[str, FloatArray]:
     Returns
     -------
     dict
-        Name to (R, C). Precision is undefined for a class never called, recall and F1 for one
-        without samples.
+        Name to (R, C). Precision is undefined for a class never called, recall for one without
+        samples, F1 for one with neither; of a class that is called without being there it is 0.
     """
     hits = np.diagonal(confusion, axis1=1, axis2=2)
     true, called = confusion.sum(axis=2), confusion.sum(axis=1)
-    f1 = divide(2 * hits, true + called)
     return {
         "precision": divide(hits, called),
         "recall": divide(hits, true),
-        "f1": np.where(true > 0, f1, np.nan),
+        "f1": divide(2 * hits, true + called),
     }
 
 
 def overall_scores(confusion: FloatArray) -> dict[str, FloatArray]:
     """Give accuracy, balanced accuracy, macro and weighted figures and MCC; name to (R,).
 
-    Macro is the plain mean over classes that have samples; a class that is never called counts
-    with precision 0. Where every class has samples this is scikit-learn's `average="macro"` with
-    `zero_division=0`. MCC is Gorodkin's for many classes (2004, doi
+    Macro is the plain mean over the classes that are there or are called, as scikit-learn's
+    `average="macro"` with `zero_division=0`: one that is called without being there counts 0, and
+    so does the precision of one that is never called. Balanced accuracy is, as scikit-learn's, the
+    mean recall of the classes that are there. MCC is Gorodkin's for many classes (2004, doi
     10.1016/j.compbiolchem.2004.09.006), 0 if all calls are one class, undefined if all truth is.
     """
     true, called = confusion.sum(axis=2), confusion.sum(axis=1)
@@ -62,7 +62,7 @@ def overall_scores(confusion: FloatArray) -> dict[str, FloatArray]:
     scores = class_scores(confusion)
     out = {"accuracy": divide(right, total), "balanced_accuracy": mean_known(scores["recall"])}
     for name, values in scores.items():
-        filled = np.where(true > 0, np.nan_to_num(values), np.nan)
+        filled = np.where(true + called > 0, np.nan_to_num(values), np.nan)
         out[f"macro_{name}"] = mean_known(filled)
         out[f"weighted_{name}"] = divide((np.nan_to_num(filled) * true).sum(axis=1), total)
     spread_true = total**2 - (true**2).sum(axis=1)

@@ -65,7 +65,8 @@ def interval(
     bounded = not isinstance(key, str) or key.startswith(_SHARES)
     if (bounded and value in (0, 1)) or (key == "mcc" and value == 1):
         return _stand_in(judged, key, value)
-    ends = percentile_interval(drawn[key])
+    count = judged.groups if rows is None else judged.groups_where(rows)
+    ends = percentile_interval(drawn[key], count)
     if ends is None or ends[0] == ends[1]:
         return None
     return min(ends[0], value), max(ends[1], value)
@@ -86,7 +87,7 @@ def _stand_in(judged: Judged, key: Key, value: float) -> Interval | None:
         many = len(judged.classes)
         return max(0.0, 1 - (1 - whole[0]) * many / max(many - 1, 1)), 1.0
     single = "recall" if key == "balanced_accuracy" else key.removeprefix("macro_")
-    present = np.unique(judged.truth)
+    present = np.unique(judged.truth if single == "recall" else [judged.truth, judged.called])
     ends = [_stand_in(judged, (single, int(c)), value) for c in present]
     known = np.array([end for end in ends if end is not None])
     return float(known[:, 0].mean()), float(known[:, 1].mean())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cytowell.evaluation.promise import CONFIDENCE
 from cytowell.types import Predictions
 
 CAUTION = "Caution: "
@@ -14,6 +15,9 @@ CAUTION = "Caution: "
 
 FEW = 30
 """Images of a class below which its figures are a rough hint."""
+
+_TELLING = 10
+"""Calls of a class below which their mean probability is not held against them."""
 
 _CLOSE, _ROUGH = 0.02, 0.05
 """ECE up to which probabilities are taken at face value, and roughly so."""
@@ -79,6 +83,7 @@ def verdict(metrics: Mapping[str, Any], predictions: Predictions) -> list[str]:
     ]
     warned = [
         *_classes_at_risk(metrics),
+        *_too_sure(metrics),
         *_smallness(metrics),
         *_left_out(metrics, len(predictions)),
     ]
@@ -187,6 +192,13 @@ def _classes_at_risk(metrics: Mapping[str, Any]) -> list[str]:
     absent = [row["class"] for row in rows if not row["n"]]
     if absent:
         out.append(f"no image of {_listed(absent)} was judged; nothing is known of it.")
+    called = [row["class"] for row in metrics.get("calibration", ()) if row["calls"]]
+    strange = [name for name in absent if name in called]
+    if strange:
+        out.append(
+            f"{_listed(strange)} was predicted without an image of it: it counts 0 in the means of "
+            f"the classes, as in scikit-learn ({len(absent)} of {len(rows)} classes had no image)."
+        )
     for row in rows:
         if row["n"] and row["recall"]["value"] == 0:
             out.append(f"not one of the {row['n']:,} images of {row['class']} is recognised.")
@@ -194,6 +206,56 @@ def _classes_at_risk(metrics: Mapping[str, Any]) -> list[str]:
     if few:
         out.append(f"fewer than {FEW} images judge {_listed(few)}; figures there are a rough hint.")
     return out
+
+
+def _too_sure(metrics: Mapping[str, Any]) -> list[str]:
+    """Name classes whose calls are right less often than they say."""
+    out = []
+    for row, held in zip(metrics["per_class"], metrics.get("calibration", ()), strict=False):
+        said, high = held["confidence"], row["precision"]["high"]
+        if said is None or high is None or held["calls"] < _TELLING:
+            continue
+        if said > high and said - held["right"] > _ROUGH:
+            out.append(
+                f"calls of {row['class']} have a mean probability of {percent(said)}, and "
+                f"{percent_range(row['precision'])} of them are correct."
+            )
+    return out
+
+
+def promised(promise: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> str:
+    """Say what was promised of the calls that are made, and what was kept.
+
+    Parameters
+    ----------
+    promise
+        `promise.Promise.to_json`; "" is said of None, which bundles of earlier versions have.
+    """
+    if not promise:
+        return ""
+    share = percent(promise["wrong"])
+    if promise["made"]:
+        first = (
+            f"Promised: of the calls made, at most {share} are wrong ({percent(CONFIDENCE)} "
+            f"confidence, from {promise['images']:,} images that calibrated)."
+        )
+    else:
+        # Rounded up: what is promised at best is never less than what can be.
+        best = np.ceil(1000 * promise["least"]) / 10
+        more = promise["needed"] - promise["groups"]
+        first = (
+            f"No promise is made that at most {share} of the calls are wrong: {promise['why']}. "
+            f"So many can promise {best:.1f} % at best"
+        ) + (f"; it takes at least {more:,} more." if more > 0 else ".")
+    decided = metrics["accuracy_decided"]
+    if not metrics["n"] or decided["value"] is None:
+        return first
+    ends = [None if decided[end] is None else 1 - decided[end] for end in ("high", "low")]
+    kept = {"value": 1 - decided["value"], "low": ends[0], "high": ends[1]}
+    said = f"{first} Kept: {percent_range(kept)} of the calls made here are wrong"
+    if promise["made"] and ends[0] is not None and ends[0] > promise["wrong"]:
+        return f"{CAUTION}{said}, which is more than was promised."
+    return f"{said}."
 
 
 def _smallness(metrics: Mapping[str, Any]) -> list[str]:

@@ -58,6 +58,7 @@ def export(trained: Trained, pixels: Pixels) -> Makings:
         balance=_refit(trained.settings),
         expected=_expected(trained.settings),
         subclasses=_subclass_head(trained, exported.maps),
+        evened=_evened(trained.settings),
     )
 
 
@@ -69,6 +70,14 @@ def _expected(settings: Finetune) -> Expected:
     if _refit(settings) or not settings.label_smoothing:
         return UNKNOWN
     return Expected(SMOOTHED ** (settings.label_smoothing / 0.1), SMOOTHED_DOUBT)
+
+
+def _evened(settings: Finetune) -> int:
+    """Count how often classes were weighted by the inverse of their share."""
+    if _refit(settings):
+        return int(settings.smote)
+    balanced = (settings.class_weights == "balanced", settings.sampling == "balanced")
+    return sum(balanced)
 
 
 def _refit(settings: Finetune) -> str:

@@ -95,6 +95,28 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
+class TestFold:
+    """What one fold of a cross-validation gives, all choices made without the images it tests.
+
+    Attributes
+    ----------
+    train, test
+        Positions among the rows of `Makings.rows`.
+    train_logits
+        Out-of-fold logits of the images at `train`, by the settings chosen on them: they calibrate.
+    test_logits
+        Logits of the images at `test` by the head that was fitted on those at `train`.
+    """
+
+    __test__ = False  # its name is no test's
+
+    train: IntArray
+    test: IntArray
+    train_logits: FloatArray
+    test_logits: FloatArray
+
+
+@dataclass(frozen=True)
 class Makings:
     """What a learner that ships leaves for the bundle.
 
@@ -108,8 +130,13 @@ class Makings:
         What is known of the temperature before any image is held back.
     subclasses
         The head of the kinds within classes, None where there are none.
+    evened
+        How often the head's training weighted each class by the inverse of its share: 0 if it
+        learnt the classes as they come, 1 with balanced weights or sampling, 2 with both.
     logits, rows
         Out-of-fold logits of the samples at `rows`, where nothing was held back for good.
+    folds
+        Beside them the folds that the figures come from.
     """
 
     model: bytes
@@ -125,5 +152,7 @@ class Makings:
     balance: str = ""
     expected: Expected = UNKNOWN
     subclasses: SubclassHead | None = None
+    evened: int = 0
     logits: FloatArray | None = None
     rows: IntArray | None = None
+    folds: tuple[TestFold, ...] = ()

@@ -7,7 +7,7 @@ network, the whole picture or its centre, which stages of the network, how stron
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from sklearn.metrics import log_loss
 from cytowell import registry
 from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
-from cytowell.learners.contract import Makings, Task, Ticked, unticked
+from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
-from cytowell.learners.linear import choose_strength, fit_head, out_of_fold
+from cytowell.learners.linear import choose_strength, fit_head, folds, out_of_fold
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -101,27 +101,19 @@ class FrozenLearner:
     def fit(self, task: Task) -> Makings:
         """Weigh the candidates, fit the head on the winner's features of the training part."""
         s: Frozen = task.settings
-        rows = task.train
-        learn = task.dataset.take(rows)
-        best, tried = self.weigh(task, learn)
-        features = cached_features(
-            best.backbone.session, best.backbone.digest, best.record, learn.samples, task.ticked
-        )
-        chosen = columns(best.backbone.maps, best.stages, features.shape[1])
-        X, y, g = features[:, chosen], learn.labels, learn.groups
+        learn = task.dataset.take(task.train)
+        best, tried = self.chosen(task, learn)
+        features = _features(best, learn, task.ticked)
+        used = columns(best.backbone.maps, best.stages, features.shape[1])
+        X, y, g = features[:, used], learn.labels, learn.groups
         classes = len(learn.classes)
-        strength = best.strength
-        if len(learn) > WEIGHED:
-            part = np.random.default_rng(task.seed).permutation(len(learn))[: 2 * WEIGHED]
-            strength, _ = choose_strength(
-                X[part], y[part], g[part], classes, s.balance, task.seed, s.strengths
-            )
-        head = fit_head(X, y, classes, strength, s.balance, task.seed)
-        logits = None
+        head = fit_head(X, y, classes, best.strength, s.balance, task.seed)
+        logits, tested = None, ()
         if not len(task.validation):
-            logits = out_of_fold(X, y, g, classes, strength, s.balance, task.seed, s.folds)
+            logits = out_of_fold(X, y, g, classes, best.strength, s.balance, task.seed, s.folds)
+            tested = tuple(self.nested(task, learn))
         weight = np.zeros((classes, features.shape[1]))
-        weight[:, chosen] = head.weight
+        weight[:, used] = head.weight
         origin = best.backbone.origin
         return Makings(
             model=best.backbone.model,
@@ -133,14 +125,53 @@ class FrozenLearner:
             weights=origin.get("weights", f"file {best.backbone.name}"),
             licence=origin.get("licence", "not stated"),
             remarks=(
-                f"Frozen features of {best}; C = {strength:g}. Weighed by cross-validation on "
+                f"Frozen features of {best}; C = {best.strength:g}. Weighed by cross-validation on "
                 f"{min(len(learn), WEIGHED)} training images: "
                 + "; ".join(f"{c} log-loss {c.loss:.3f}" for c in tried[:6])
                 + ".",
             ),
+            evened=int(s.balance != "none"),
             logits=logits,
-            rows=rows if logits is not None else None,
+            rows=task.train if logits is not None else None,
+            folds=tested,
         )
+
+    def chosen(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
+        """Give the best candidate with its strength for these images, and all that were tried."""
+        s: Frozen = task.settings
+        best, tried = self.weigh(task, learn)
+        if len(learn) <= WEIGHED:
+            return best, tried
+        order = np.random.default_rng(task.seed).permutation(len(learn))
+        part = learn.take(order[: 2 * WEIGHED])
+        features = _features(best, part, task.ticked)
+        X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
+        strength, _ = choose_strength(
+            X, part.labels, part.groups, len(part.classes), s.balance, task.seed, s.strengths
+        )
+        return replace(best, strength=strength), tried
+
+    def nested(self, task: Task, learn: Dataset) -> Iterator[TestFold]:
+        """Give logits of each fold by a head of which nothing was chosen on that fold.
+
+        Network, centre, stages and strength are weighed anew on the other folds alone: figures of
+        images that helped to choose are too good (Varma & Simon 2006, doi
+        10.1186/1471-2105-7-91).
+        """
+        s: Frozen = task.settings
+        quiet = replace(task, said=silent)
+        labels, groups, classes = learn.labels, learn.groups, len(learn.classes)
+        cuts = folds(labels, groups, s.folds, task.seed)
+        task.said(f"choosing anew without each of {len(cuts)} folds, for figures that hold")
+        for number, (train, test) in enumerate(cuts):
+            task.ticked(number, len(cuts), "folds")
+            best, _ = self.chosen(quiet, learn.take(train))
+            features = _features(best, learn, task.ticked)
+            X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
+            how = (classes, best.strength, s.balance, task.seed)
+            inside = out_of_fold(X[train], labels[train], groups[train], *how, s.folds)
+            head = fit_head(X[train], labels[train], *how)
+            yield TestFold(train, test, inside, head.logits(X[test]))
 
     def weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
         """Give the best candidate with its strength, and all of them, best first."""
@@ -160,13 +191,10 @@ class FrozenLearner:
                     tried.append(_try(task, few, X, Candidate(backbone, record, stages)))
         tried.sort(key=lambda c: c.loss)
         best = tried[0]
-        few_labels, groups = few.labels, few.groups
-        features = cached_features(
-            best.backbone.session, best.backbone.digest, best.record, few.samples
-        )
+        features = _features(best, few)
         X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
         strength, loss = choose_strength(
-            X, few_labels, groups, len(few.classes), s.balance, task.seed, s.strengths
+            X, few.labels, few.groups, len(few.classes), s.balance, task.seed, s.strengths
         )
         task.said(f"chosen: {best} (log-loss {loss:.3f})")
         return replace(best, strength=strength, loss=loss), tried
@@ -177,7 +205,6 @@ LEARNER = FrozenLearner()
 
 def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray:
     """Give out-of-fold probabilities (N, C) of each label by the best candidate, to doubt it by."""
-    dataset = _apart(dataset)
     task = Task(
         dataset=dataset,
         train=np.arange(len(dataset)),
@@ -188,22 +215,21 @@ def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray
         ticked=ticked,
     )
     best, _ = LEARNER.weigh(task, dataset)
-    network = best.backbone
-    features = cached_features(
-        network.session, network.digest, best.record, dataset.samples, ticked
-    )
-    X = features[:, columns(network.maps, best.stages, features.shape[1])]
+    features = _features(best, dataset, ticked)
+    X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
     labels, groups = dataset.labels, dataset.groups
     logits = out_of_fold(X, labels, groups, len(dataset.classes), best.strength, "balanced", seed)
     probabilities: FloatArray = softmax(logits, axis=1)
     return probabilities
 
 
-def _apart(dataset: Dataset) -> Dataset:
-    """Take a single group for none: within it, images are all that can be told apart."""
-    if len(np.unique(dataset.groups)) > 1:
-        return dataset
-    return replace(dataset, samples=tuple(replace(s, group=None) for s in dataset.samples))
+def _features(
+    candidate: Candidate, dataset: Dataset, ticked: Ticked = unticked
+) -> npt.NDArray[np.float32]:
+    network = candidate.backbone
+    return cached_features(
+        network.session, network.digest, candidate.record, dataset.samples, ticked
+    )
 
 
 def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:

@@ -6,8 +6,10 @@ weights, so that the head is affine on the features as they come.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +18,8 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedGroupKFold
-from threadpoolctl import threadpool_limits
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from threadpoolctl import ThreadpoolController
 
 from cytowell.runtime.head import Head
 from cytowell.types import FloatArray, IntArray
@@ -69,7 +71,7 @@ def fit_head(
         class_weight="balanced" if balance == "balanced" else None,
     )
     few = 1 if X.size < SMALL else None
-    with warnings.catch_warnings(), threadpool_limits(few, user_api="blas"):
+    with warnings.catch_warnings(), _pools().limit(limits=few, user_api="blas"):
         # Stopped a little early is a little more regularised: no reason to alarm anyone.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
@@ -82,6 +84,12 @@ def fit_head(
         weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
     folded = weight / spread
     return Head(folded, bias - folded @ mean.astype(np.float64))
+
+
+@functools.cache
+def _pools() -> ThreadpoolController:
+    """Find the thread pools once: looking for them takes longer than a small fit."""
+    return ThreadpoolController()
 
 
 def smote(
@@ -109,14 +117,21 @@ def folds(
 ) -> list[tuple[IntArray, IntArray]]:
     """Cut into grouped, stratified folds, as many as the rarest class has groups, `count` at most.
 
+    A single group is taken for none: within it, images are all that can be held apart. Where each
+    class has one image, nothing is left to stratify.
+
     Returns
     -------
     list
         Pairs of positions (learn, judge).
     """
+    if len(np.unique(groups)) < 2:
+        groups = np.arange(len(labels)).astype(np.str_)
     per_class = [len(np.unique(groups[labels == c])) for c in np.unique(labels)]
     k = max(2, min([count, *per_class]))
-    cutter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
+    cutter: Any = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
+    if np.bincount(labels).max() < k:
+        cutter = GroupKFold(n_splits=k)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         return [

@@ -1,4 +1,4 @@
-"""From what a learner leaves to a bundle: temperature, thresholds, statistics, calls.
+"""From what a learner leaves to a bundle: calibration, thresholds, statistics, calls.
 
 Everything here is computed by the exported network, in ONNX Runtime, with weights as stored: the
 figures are those of the bundle, not of what it was exported from.
@@ -6,7 +6,7 @@ figures are those of the bundle, not of what it was exported from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,13 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from cytowell.errors import DatasetError
-from cytowell.evaluation.calibration import fit_farthest, fit_temperature, fit_threshold
-from cytowell.learners.contract import Makings, Ticked
+from cytowell.evaluation.calibration import Calibration, fit_calibration, fit_farthest
+from cytowell.evaluation.promise import Promise, promise
+from cytowell.learners.contract import Makings, TestFold, Ticked
 from cytowell.learners.linear import fit_head, folds
 from cytowell.learners.statistics import statistics_of
 from cytowell.runtime.bundle import Bundle, Facts, MapSlice, decide
-from cytowell.runtime.head import Statistics
+from cytowell.runtime.head import Head, Statistics
 from cytowell.runtime.pipeline import Batch
 from cytowell.types import Dataset, FloatArray, IntArray, Predictions
 
@@ -29,12 +30,21 @@ MOST_LOOKED_AT = 4_000
 
 @dataclass(frozen=True)
 class Assembled:
-    """A bundle, and its features of the images that calibrated it and of some it learnt from."""
+    """A bundle, and its features of the images that calibrated it and of some it learnt from.
+
+    Attributes
+    ----------
+    unscaled
+        The same without calibration.
+    tested
+        Where nothing was held back, `cross_fitted` calls and the same without calibration.
+    """
 
     bundle: Bundle
     learnt: Batch
     calibrating: Batch | None
     unscaled: Bundle
+    tested: tuple[Predictions, ...] | None = None
 
 
 def gather(bundle: Bundle, dataset: Dataset, rows: IntArray, ticked: Ticked, what: str) -> Batch:
@@ -62,6 +72,59 @@ def labels_of(batch: Batch, classes: tuple[str, ...]) -> IntArray:
     return np.array([index[batch.samples[i].label or ""] for i in batch.called], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """What images that were not learnt from decide: probabilities, and which calls are made."""
+
+    calibration: Calibration
+    promise: Promise
+    farthest: float
+
+    def on(self, facts: Facts, head: Head) -> tuple[Facts, Head]:
+        """Give the facts and the head of the bundle; its softmax divides the bias too."""
+        temperature = self.calibration.temperature
+        facts = replace(
+            facts,
+            temperature=temperature,
+            threshold=self.promise.threshold,
+            farthest=self.farthest,
+            origin=facts.origin | {"promise": self.promise.to_json()},
+        )
+        return facts, replace(head, bias=head.bias + temperature * self.calibration.bias)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Images that were not learnt from: N rows of logits, class indices, distances and groups."""
+
+    logits: FloatArray
+    truth: IntArray
+    distances: FloatArray
+    groups: npt.NDArray[np.str_]
+
+    def take(self, rows: IntArray, logits: FloatArray) -> Held:
+        """Give these rows with other logits."""
+        return Held(logits, self.truth[rows], self.distances[rows], self.groups[rows])
+
+
+def calibrate(held: Held, makings: Makings, learnt: IntArray, wrong: float) -> Calibrated:
+    """Fit temperature, bias, distance limit and threshold, in this order.
+
+    Parameters
+    ----------
+    learnt
+        Class indices of the images that the head learnt from: their shares are the class mix.
+    """
+    counts = np.bincount(learnt, minlength=len(makings.classes))
+    shift = makings.evened * np.log(np.maximum(counts, 0.5) / max(1, len(learnt)))
+    calibration = fit_calibration(held.logits, held.truth, makings.expected, shift)
+    farthest = fit_farthest(held.distances)
+    near = held.distances <= farthest
+    sure = calibration.probabilities(held.logits[near])
+    promised = promise(sure, held.truth[near], wrong, held.groups[near])
+    return Calibrated(calibration, promised, farthest)
+
+
 def assemble(
     makings: Makings,
     dataset: Dataset,
@@ -75,10 +138,12 @@ def assemble(
 
     Parameters
     ----------
+    dataset
+        With the unit that may not be torn apart as each sample's group.
     train, validation
         Positions in `dataset`; without validation the makings' out-of-fold logits calibrate.
     wrong
-        Share of the calls made on the calibrating images that may be wrong.
+        Share of the calls made that may be wrong.
     """
     facts = Facts(makings.classes, makings.record, maps=makings.maps, synthetic=dataset.synthetic)
     draft = Bundle(facts, makings.head, None, makings.model)
@@ -89,40 +154,90 @@ def assemble(
     looked_at = np.sort(looked_at)
     learnt = gather(draft, dataset, looked_at, ticked, "features of the training part")
     y = labels_of(learnt, makings.classes)
-    used = np.any(makings.head.weight != 0, axis=0)
-    head = makings.head
-    if refit:
-        part = fit_head(
-            learnt.features[:, used], y, len(makings.classes), balance=makings.balance, seed=seed
-        )
-        weight = np.zeros_like(head.weight)
-        weight[:, used] = part.weight
-        head = replace(head, weight=weight, bias=part.bias)
+    head = _refitted(makings, learnt, y, seed) if refit else makings.head
     statistics = statistics_of(learnt.features, y, len(makings.classes), seed, makings.maps)
-    calibrating = None
+    calibrating, tested = None, None
+    mix = dataset.labels[train]
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
-        truth = labels_of(calibrating, makings.classes)
-        logits = head.logits(calibrating.features)
-        distances = statistics.distance(calibrating.features)
+        held = Held(
+            head.logits(calibrating.features),
+            labels_of(calibrating, makings.classes),
+            statistics.distance(calibrating.features),
+            dataset.groups[np.sort(validation)][calibrating.called],
+        )
     else:
         assert makings.logits is not None, "nothing was held back and nothing is out of fold"
-        logits, truth = makings.logits, dataset.labels[train]
         groups = dataset.groups[looked_at][learnt.called]
-        distances = out_of_fold_distances(
-            learnt.features, y, groups, statistics, makings.maps, seed
-        )
-    temperature = fit_temperature(logits, truth, makings.expected)
-    threshold = fit_threshold(softmax(logits / temperature, axis=1), truth, wrong)
-    farthest = fit_farthest(distances)
-    facts = replace(facts, temperature=temperature, threshold=threshold, farthest=farthest)
-    plain = replace(facts, temperature=1.0, threshold=0.0, farthest=None)
+        found = out_of_fold_distances(learnt.features, y, groups, statistics, makings.maps, seed)
+        # Of very many images not all are looked at: the others count as near.
+        distances = np.zeros(len(train))
+        order = np.argsort(train)
+        distances[order[np.searchsorted(train[order], looked_at[learnt.called])]] = found
+        held = Held(makings.logits, mix, distances, dataset.groups[train])
+        tested = tuple(cross_fitted(held, makings, facts, dataset, train, wrong, seed))
+    done, final = calibrate(held, makings, mix, wrong).on(facts, head)
+    plain = replace(done, temperature=1.0, threshold=0.0, farthest=None)
     return Assembled(
-        Bundle(facts, head, statistics, makings.model, subclasses=makings.subclasses),
+        Bundle(done, final, statistics, makings.model, subclasses=makings.subclasses),
         learnt,
         calibrating,
         Bundle(plain, head, statistics, makings.model),
+        tested,
     )
+
+
+def _refitted(makings: Makings, learnt: Batch, y: IntArray, seed: int) -> Head:
+    """Fit the head anew on the finished features that it uses."""
+    used = np.any(makings.head.weight != 0, axis=0)
+    part = fit_head(
+        learnt.features[:, used], y, len(makings.classes), balance=makings.balance, seed=seed
+    )
+    weight = np.zeros_like(makings.head.weight)
+    weight[:, used] = part.weight
+    return replace(makings.head, weight=weight, bias=part.bias)
+
+
+def cross_fitted(
+    held: Held,
+    makings: Makings,
+    facts: Facts,
+    dataset: Dataset,
+    rows: IntArray,
+    wrong: float,
+    seed: int,
+) -> Iterator[Predictions]:
+    """Give the calls of every image as figures need them, then the same without calibration.
+
+    What calls an image (head, temperature, bias, threshold, distance limit) was fitted without its
+    fold. Fitted on the very images that are then reported, 99.99 % of the calls made were right
+    where 98.5 to 99.0 was true.
+    """
+    tested = makings.folds or _folds_of(held, seed)
+    probabilities = np.zeros_like(held.logits)
+    before = np.zeros_like(held.logits)
+    decided = np.zeros(len(rows), dtype=np.bool_)
+    reasons = [""] * len(rows)
+    for fold in tested:
+        others = held.take(fold.train, fold.train_logits)
+        fitted = calibrate(others, makings, others.truth, wrong)
+        limits = replace(facts, threshold=fitted.promise.threshold, farthest=fitted.farthest)
+        found = fitted.calibration.probabilities(fold.test_logits)
+        probabilities[fold.test] = found
+        before[fold.test] = softmax(fold.test_logits, axis=1)
+        decided[fold.test], why = decide(limits, found, held.distances[fold.test])
+        for row, reason in zip(fold.test, why, strict=True):
+            reasons[row] = reason
+    samples = tuple(dataset.samples[int(i)] for i in rows)
+    none = ("",) * len(rows)
+    yield Predictions(samples, facts.classes, probabilities, decided, tuple(reasons), none)
+    yield Predictions(samples, facts.classes, before, np.ones_like(decided), none, none)
+
+
+def _folds_of(held: Held, seed: int) -> tuple[TestFold, ...]:
+    """Cross-fit the calibration alone, where a learner leaves out-of-fold logits and no folds."""
+    cuts = folds(held.truth, held.groups, 5, seed)
+    return tuple(TestFold(a, b, held.logits[a], held.logits[b]) for a, b in cuts)
 
 
 def out_of_fold_distances(
@@ -145,19 +260,3 @@ def out_of_fold_distances(
         scale = np.sqrt(components / others.means.shape[1])
         distances[judge] = scale * others.distance(features[judge])
     return distances
-
-
-def out_of_fold_calls(
-    bundle: Bundle, dataset: Dataset, rows: IntArray, logits: FloatArray
-) -> Predictions:
-    """Turn out-of-fold logits into calls by the bundle's temperature and threshold."""
-    probabilities = softmax(logits / bundle.facts.temperature, axis=1)
-    decided, reasons = decide(bundle.facts, probabilities, None)
-    return Predictions(
-        tuple(dataset.samples[int(i)] for i in rows),
-        bundle.classes,
-        probabilities,
-        decided,
-        tuple(reasons),
-        ("",) * len(rows),
-    )

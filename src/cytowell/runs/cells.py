@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from cytowell import registry
 from cytowell.errors import CytowellError
-from cytowell.evaluation.calibration import fit_temperature
+from cytowell.evaluation.calibration import fit_calibration
 from cytowell.learners.contract import Makings, Pointed, Task, unpointed
 from cytowell.runs.assemble import assemble, gather
 from cytowell.runs.candidates import Candidate, Fit, essence, fitted
@@ -230,13 +229,18 @@ def _shipped(
 
 
 def _scored(dataset: Dataset, cell: Cell, learned: Any, seconds: float) -> Answer:
-    """Judge a learner that ships nothing: its scores, with a temperature of the same making."""
-    validation = dataset.take(cell.validation)
-    held = learned.scores(validation)
-    temperature = fit_temperature(held, validation.labels)
+    """Judge a learner that ships nothing: its scores, calibrated as a bundle is."""
     learn, test = dataset.take(cell.train), dataset.take(cell.test)
-    probabilities = softmax(learned.scores(test) / temperature, axis=1)
-    known = learned.scores(learn).argmax(axis=1)
+    validation = dataset.take(cell.validation)
+    shift = np.zeros(len(dataset.classes))
+    if getattr(cell.candidate.recipe.settings, "balance", "none") != "none":
+        counts = np.bincount(learn.labels, minlength=len(shift))
+        shift = np.log(np.maximum(counts, 0.5) / max(1, len(learn)))
+    held = learned.scores(validation)
+    fitted = fit_calibration(held, validation.labels, shift=shift)
+    held = fitted.probabilities(held)
+    probabilities = fitted.probabilities(learned.scores(test))
+    known = fitted.probabilities(learned.scores(learn)).argmax(axis=1)
     some = test.take(range(min(TIMED, len(test))))
     start = time.perf_counter()
     learned.call(some)

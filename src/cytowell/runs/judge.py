@@ -96,6 +96,7 @@ def _write(
         "synthetic": dataset.synthetic or bundle.facts.synthetic,
         "temperature": bundle.facts.temperature,
         "threshold": bundle.facts.threshold,
+        "promise": bundle.facts.origin.get("promise"),
         "by_column": columns,
         "caveats": list(dataset.notes),
         "reading": bundle.facts.preprocessing.to_json(),

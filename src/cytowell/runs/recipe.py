@@ -42,7 +42,8 @@ class Recipe:
     positive
         The class that counts as positive where there are two.
     wrong
-        Share of the calls made on the validation part that may be wrong; sets the threshold.
+        Share of the calls made that may be wrong, promised with 95 % confidence where the
+        validation part can show it (`evaluation.promise`); sets the threshold.
     channels, window, plane, margin, square, round, whole, crop_boxes, cell
         How multi-channel and 16-bit images and stacks are read, boxes cut out and single stained
         cells seen, as `images.Preprocessing` has them.

@@ -21,13 +21,13 @@ from cytowell.learners.frozen import doubts
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
-from cytowell.runs.assemble import Assembled, assemble, gather, out_of_fold_calls
+from cytowell.runs.assemble import Assembled, assemble, gather
 from cytowell.runs.parts import by_unit, divide, with_parts
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
 from cytowell.storage import explaining, replacing_folder, write_text, write_with
-from cytowell.types import Dataset, Findings, FloatArray, Split
+from cytowell.types import Dataset, Findings, FloatArray, IntArray, Predictions, Split
 
 PROVEN = 64
 """Real images on which PyTorch and ONNX Runtime must agree."""
@@ -181,13 +181,11 @@ def _once(
     grouped = by_unit(dataset, findings, recipe.by_image)
     makings = _learn(grouped, made, folder, recipe, heard, resume)
     done = assemble(
-        makings, dataset, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
+        makings, grouped, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
     if few:
-        assert makings.logits is not None
-        assert makings.rows is not None
-        calls = out_of_fold_calls(done.bundle, dataset, makings.rows, makings.logits)
-        before = out_of_fold_calls(done.unscaled, dataset, makings.rows, makings.logits)
+        assert done.tested is not None
+        calls, before = (_named(c, dataset, made.train) for c in done.tested)
     else:
         heard.said("calling the test part")
         batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
@@ -204,6 +202,11 @@ def _once(
         out_of_fold=few,
     )
     return _finish(folder, told, done, heard)
+
+
+def _named(calls: Predictions, dataset: Dataset, rows: IntArray) -> Predictions:
+    """Give calls with their samples as the data set has them, their own groups among them."""
+    return replace(calls, samples=tuple(dataset.samples[int(i)] for i in rows))
 
 
 def _again(
@@ -231,7 +234,7 @@ def _again(
     makings = _learn(grouped, joined, folder, as_weighed, heard, resume)
     makings = replace(makings, remarks=(*remarks, *makings.remarks))
     done = assemble(
-        makings, dataset, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
+        makings, grouped, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
     seen = story.Final(dataset=dataset, split=joined, recipe=recipe, makings=makings)
     story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")

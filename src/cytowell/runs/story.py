@@ -94,7 +94,7 @@ def save_bundle(
         bundle.facts,
         confusion=tuple(tuple(int(v) for v in row) for row in counts),
         confusion_of=part,
-        origin=dict(origin),
+        origin={**bundle.facts.origin, **origin},
         positive=metrics.get("positive"),
     )
     made = Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
@@ -156,6 +156,7 @@ def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -
         "after": {k: metrics[k] for k in SHOWN},
         "temperature": bundle.facts.temperature,
         "threshold": bundle.facts.threshold,
+        "promise": bundle.facts.origin.get("promise"),
         "synthetic": told.dataset.synthetic,
         "notes": _notes(told),
         "caveats": _caveats(told.dataset),
@@ -237,7 +238,8 @@ def _notes(told: Told) -> list[str]:
     if told.out_of_fold:
         notes.append(
             "A class has few images, so none was held back for good: each figure is of calls by a "
-            "head that had not seen the image's group (grouped cross-validation); the head that is "
+            "head that had not seen the image's group (grouped cross-validation), and whose "
+            "settings, calibration and threshold were chosen without it (nested); the head that is "
             "delivered is fitted on all images."
         )
     return notes
