@@ -25,8 +25,9 @@ from cytowell.runs import cells, engines
 from cytowell.runs.candidates import Fit, candidates
 from cytowell.runs.choose import choose
 from cytowell.runs.compare import Comparison, Done, Question
+from cytowell.runs.parts import by_unit
 from cytowell.runs.protocols import Protocol, divisions
-from cytowell.runs.run import Voice
+from cytowell.runs.run import Voice, check
 from cytowell.runs.table import CELLS, TABLE
 from cytowell.types import Box, Dataset, Sample
 
@@ -143,6 +144,35 @@ def test_a_second_comparison_reads_what_is_known(
     pd.testing.assert_frame_equal(again.table, compared.table)
 
 
+def test_a_table_in_another_order_reads_the_same_answers(
+    compared: Comparison, plenty: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: Any) -> Any:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(engines, "compute", never)
+    order = np.random.default_rng(1).permutation(len(plenty))
+    question = Question(CHEAP, FOLDS, permutation_control=True)
+    again = cytowell.compare(plenty.take(order), compared.folder, question)
+    pd.testing.assert_frame_equal(again.table, compared.table)
+    pd.testing.assert_frame_equal(again.cells, compared.cells)
+    assert again.words == compared.words
+
+
+def test_answers_are_kept_by_what_the_images_are_and_not_by_their_places(plenty: Dataset) -> None:
+    rows = np.arange(len(plenty))
+    cell = cells.Cell(candidates(["knn"], Fit())[0], "holdout", 0, 7, rows[:50], rows[50:60],
+                      rows[60:], Fit())  # fmt: skip
+    first, second = (60 + np.flatnonzero(plenty.labels[60:] == plenty.labels[60]))[:2]
+    swapped = rows.copy()
+    swapped[[first, second]] = swapped[[second, first]]
+    assert plenty.take(swapped).digest() == plenty.digest()
+    assert cell.key(plenty.take(swapped)) != cell.key(plenty)
+    assert cell.key(replace(plenty, classes=plenty.classes[::-1])) != cell.key(plenty)
+    moved = replace(cell, test=swapped[60:])
+    assert moved.key(plenty.take(swapped)) == cell.key(plenty)
+
+
 def test_each_cell_is_heard_of_when_it_is_done(plenty: Dataset, tmp_path: Path) -> None:
     said: list[str] = []
     question = Question(("knn", "logistic-regression"))
@@ -215,9 +245,12 @@ def done_cells(done: Comparison, question: Question, dataset: Dataset) -> list[D
     """Read the answers of a hold-out comparison back from its folder."""
     assert done.run is not None
     o, found = done.run.split, []
+    ordered = dataset.in_order()
+    assert ordered.paths == o.paths
+    dataset = by_unit(ordered, check(ordered), by_image=False)
     for candidate in candidates(question.words, question.fit):
         cell = cells.Cell(candidate, "holdout", 0, 7, o.train, o.validation, o.test, question.fit)
-        answer = cells.kept(done.folder / "cells", cell.key(dataset.digest()))
+        answer = cells.kept(done.folder / "cells", cell.key(dataset))
         assert answer is not None
         found.append(Done(cell, answer, dataset.labels[o.test]))
     return found

@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,25 @@ class Cell:
     fit: Fit
     permuted: bool = False
 
-    def key(self, digest: str) -> str:
-        """Hash all that decides the answer; `digest` is the data set's."""
+    def key(self, dataset: Dataset, rows: Sequence[str] | None = None) -> str:
+        """Hash all that decides the answer.
+
+        Parameters
+        ----------
+        rows
+            The data set's `row_keys`, where they are known already. Positions alone would give the
+            answers of other images where a table names them in another order.
+        """
+        if rows is None:
+            rows = dataset.row_keys()
         # Whether whole photographs are asked about too, and views, are the candidate's matter.
         fit = asdict(replace(self.fit, raw_and_cropped=False, views=None))
-        said = [digest, essence(self.candidate), fit, self.seed, self.permuted]
+        said = [dataset.classes, essence(self.candidate), fit, self.seed, self.permuted]
         mark = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-        for rows in (self.train, self.validation, self.test):
-            mark.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
+        for part in (self.train, self.validation, self.test):
+            for i in part:
+                mark.update(rows[int(i)].encode() + b"\n")
+            mark.update(b"|")
         return mark.hexdigest()[:32]
 
 

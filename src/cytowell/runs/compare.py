@@ -122,6 +122,7 @@ def compare(
     """
     heard = voice or Voice()
     folder = Path(out)
+    dataset = dataset.in_order()
     chosen = candidates(question.words, question.fit, question.optimisers)
     if question.fit.raw_and_cropped and (why := no_wholes(dataset)):
         raise RecipeError(
@@ -288,8 +289,8 @@ def _compute(
     everything = [(grid.dataset, c) for c in cells]
     if control is not None:
         everything += [(control[0], c) for c in control[1]]
-    digests = {id(d): d.digest() for d, _ in everything}
-    keys = [c.key(digests[id(d)]) for d, c in everything]
+    rows = {id(d): d.row_keys() for d in {id(d): d for d, _ in everything}.values()}
+    keys = [c.key(d, rows[id(d)]) for d, c in everything]
     found: dict[int, Answer] = {}
     for number, (data, cell) in enumerate(everything):
         known = kept(store, keys[number])

@@ -15,7 +15,8 @@ import pandas as pd
 
 import cytowell
 from cytowell.errors import BadTable, CountError, RunError
-from cytowell.evaluation.differential import Differential, Line, differential
+from cytowell.evaluation.cell_kinds import TAKEN_FOR
+from cytowell.evaluation.differential import Differential, KnownErrors, Line, differential
 from cytowell.evaluation.pages import environment
 from cytowell.registry import did_you_mean
 from cytowell.runtime.bundle import Bundle
@@ -23,7 +24,8 @@ from cytowell.sources.table import read_texts
 from cytowell.storage import replacing_folder, sha256, write_text, write_with
 
 ALL = "all"
-KINDS = ("white", "erythroblast", "platelet", "red cell", "other")
+KINDS = tuple(kind for kind in TAKEN_FOR if kind != "unknown")
+"""What somebody may say that a class is."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,12 @@ def count_of(
             f"There is no column {by!r}.", did_you_mean(by, [str(c) for c in frame.columns])
         )
     classes = [str(c)[2:] for c in frame.columns if str(c).startswith("p_")]
-    calls, decided = _calls(frame)
+    calls, decided, reviewed = _calls(frame)
     if not classes:
         classes = sorted({c for c in calls if c})
     if not classes:
         raise BadTable("There is no call.", "Call the cells first: cytowell predict.")
-    confusion = None if bundle is None else _confusion(bundle, classes)
+    errors = None if bundle is None else _errors(bundle, classes)
     for name in kinds or {}:
         if name not in classes:
             raise CountError(f"There is no class {name!r}.", did_you_mean(name, classes))
@@ -141,7 +143,8 @@ def count_of(
             [decided[i] for i in where],
             classes,
             kinds=kinds,
-            confusion=confusion,
+            errors=errors,
+            reviewed=[reviewed[i] for i in where],
             interval=interval,
             ranges=ranges,
         )
@@ -151,25 +154,26 @@ def count_of(
     return Counted(tuple(slides), by, interval, digest, ("", ""))
 
 
-def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:
-    """Give each image's call and whether it was decided; a person decides above the bundle."""
+def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool], list[str]]:
+    """Give each image's call, whether it was decided, and what a person found it to be before."""
     labels = frame["label"].tolist()
     blank = [""] * len(frame)
     columns = {c: frame[c].tolist() if c in frame else blank for c in ("truth", "who", "error")}
     sure = frame["decided"].tolist() if "decided" in frame else ["true"] * len(frame)
-    calls, decided = [], []
+    calls, decided, reviewed = [], [], []
     for i, label in enumerate(labels):
         by_hand = bool(columns["truth"][i] and columns["who"][i])
         failed = bool(columns["error"][i]) and not by_hand
         calls.append(columns["truth"][i] if by_hand else "" if failed else label)
+        certain = str(sure[i]).strip().lower() not in ("false", "0")
         # A person who names no class says that nobody can decide.
-        sure_enough = not columns["who"][i] and str(sure[i]).strip().lower() not in ("false", "0")
-        decided.append(by_hand or sure_enough)
-    return calls, decided
+        decided.append(by_hand or (certain and not columns["who"][i]))
+        reviewed.append(("decided" if certain else "undecided") if by_hand else "")
+    return calls, decided, reviewed
 
 
-def _confusion(bundle: Bundle, classes: list[str]) -> Any:
-    """Give the bundle's confusion matrix in the order of the table's classes."""
+def _errors(bundle: Bundle, classes: list[str]) -> KnownErrors:
+    """Give the bundle's known errors in the order of the table's classes."""
     facts = bundle.facts
     if sorted(facts.classes) != sorted(classes):
         raise CountError(
@@ -180,7 +184,11 @@ def _confusion(bundle: Bundle, classes: list[str]) -> Any:
     if not facts.confusion:
         raise CountError("The bundle holds no confusion matrix.", "Count without --bundle.")
     order = [facts.classes.index(c) for c in classes]
-    return np.array(facts.confusion)[np.ix_(order, order)]
+    every = np.array(facts.confusion)[np.ix_(order, order)]
+    if not facts.confusion_decided:
+        return KnownErrors(every)
+    decided = np.array(facts.confusion_decided)[np.ix_(order, order)]
+    return KnownErrors(decided, every.sum(axis=1) - decided.sum(axis=1))
 
 
 def read_ranges(path: str | Path) -> dict[str, tuple[float, float]]:
@@ -211,6 +219,7 @@ def _row(slide: Differential, line: Line) -> dict[str, Any]:
         "slide": slide.name,
         "class": line.name,
         "kind": line.kind,
+        "taken_for": TAKEN_FOR[line.kind],
         "count": line.count,
         "percent": line.share,
         "low": line.low,
@@ -267,6 +276,7 @@ def _shown(slide: Differential) -> dict[str, Any]:
             {
                 "name": line.name,
                 "kind": line.kind,
+                "taken_for": TAKEN_FOR[line.kind],
                 "count": line.count,
                 "share": "" if line.share is None else f"{line.share:.1f}",
                 "interval": span(line.low, line.high),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -50,9 +51,17 @@ def by_unit(dataset: Dataset, findings: Findings | None, by_image: bool) -> Data
     So that a learner's folds keep copies together as well as groups, and single images where that
     was asked for.
     """
-    units = splits.units_of(dataset, findings, by_image)
-    samples = zip(dataset.samples, units.tolist(), strict=True)
-    return replace(dataset, samples=tuple(replace(s, group=f"unit {u}") for s, u in samples))
+    units = splits.units_of(dataset, findings, by_image).tolist()
+    members: dict[int, list[str]] = {}
+    for unit, key in zip(units, dataset.row_keys(), strict=True):
+        members.setdefault(unit, []).append(key)
+    # By what is in them, not by their numbers: what is kept by groups outlives another table.
+    names = {
+        unit: hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+        for unit, keys in members.items()
+    }
+    samples = zip(dataset.samples, units, strict=True)
+    return replace(dataset, samples=tuple(replace(s, group=f"unit {names[u]}") for s, u in samples))
 
 
 def with_parts(calls: Predictions, made: Split) -> Predictions:

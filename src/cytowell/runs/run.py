@@ -255,6 +255,7 @@ def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Ru
     heard.said("figures and report")
     positive = told.recipe.positive or None
     metrics = evaluate(told.calls, positive=positive, seed=told.recipe.seed)
+    metrics["confusion_decided"] = story.decided_counts(told.calls)
     part = "out of fold" if told.out_of_fold else "test"
     story.save_bundle(folder / "bundle", done.bundle, told.origin(), metrics, part)
     bundle = load(folder / "bundle")

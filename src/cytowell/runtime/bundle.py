@@ -65,6 +65,8 @@ class Facts:
         Which features are means of which map; empty says `maps: none`.
     confusion
         Counts on the test part, truth down, calls across; empty if there was none.
+    confusion_decided
+        The same of the calls that were decided; empty where a bundle does not say.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
     """
@@ -77,6 +79,7 @@ class Facts:
     positive: str | None = None
     maps: tuple[MapSlice, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    confusion_decided: tuple[tuple[int, ...], ...] = ()
     confusion_of: str = ""
     synthetic: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +96,11 @@ class Facts:
             "temperature": self.temperature,
             "thresholds": {"probability": self.threshold, "distance": self.farthest},
             "maps": [[m.name, m.start, m.stop] for m in self.maps] or "none",
-            "confusion": {"of": self.confusion_of, "counts": [list(r) for r in self.confusion]},
+            "confusion": {
+                "of": self.confusion_of,
+                "counts": [list(r) for r in self.confusion],
+                "decided": [list(r) for r in self.confusion_decided],
+            },
             "synthetic": self.synthetic,
             "origin": self.origin,
         }
@@ -111,6 +118,7 @@ class Facts:
             positive=record["positive"],
             maps=() if maps == "none" else tuple(MapSlice(*m) for m in maps),
             confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
+            confusion_decided=tuple(tuple(r) for r in record["confusion"].get("decided", ())),
             confusion_of=record["confusion"]["of"],
             synthetic=record["synthetic"],
             origin=record["origin"],
