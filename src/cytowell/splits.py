@@ -38,7 +38,7 @@ def split(
     test
         Share of the images that judge.
     validation
-        Share of the rest that calibrates, at most `MOST_VALIDATION` images.
+        Share of the rest that calibrates, at most `MOST_VALIDATION` images; 0 for none.
     by_image
         Split single images although groups exist: leaks what images of a group share.
 
@@ -72,7 +72,7 @@ def split(
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"test": test}, seed)
         how = f"{1 - test:.0%} / {test:.0%}, stratified, {names}, seed {seed}"
     pool = np.flatnonzero(parts == "train")
-    if len(pool) and not (parts == "validation").any():
+    if len(pool) and validation > 0 and not (parts == "validation").any():
         share = min(validation, MOST_VALIDATION / len(pool))
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"validation": share}, seed + 1)
         how += f"; {int((parts == 'validation').sum())} images of the training part calibrate"

@@ -24,7 +24,8 @@ from cytowell.learners.linear import smote
 from cytowell.runs import cells, engines
 from cytowell.runs.candidates import Fit, candidates
 from cytowell.runs.choose import choose
-from cytowell.runs.compare import Comparison, Done, Question
+from cytowell.runs.compare import Comparison, Question
+from cytowell.runs.grid import Done
 from cytowell.runs.parts import by_unit
 from cytowell.runs.protocols import Protocol, divisions
 from cytowell.runs.run import Voice, check
@@ -481,6 +482,20 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
         assert np.mean(scores[0].argmax(axis=1) == y) > 0.9
 
 
+@pytest.mark.parametrize("name", KNOBS)
+def test_what_is_called_is_the_likeliest_class_for_every_learner(name: str) -> None:
+    """A support vector machine's votes name another class on one image in a hundred."""
+    from cytowell.learners.classical import Classical, class_scores, fit_model
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 6, 240)
+    X = rng.normal(size=(240, 4)) + 0.4 * y[:, None]
+    model = fit_model(name, X, y, Classical(), 3)
+    seen = rng.normal(size=(600, 4)) + 0.4 * rng.integers(0, 6, 600)[:, None]
+    scores = class_scores(model, seen, 6)
+    assert np.array_equal(model.predict(seen), scores.argmax(axis=1))
+
+
 def watching(compute: Any, seen: list[cells.Cell]) -> Any:
     """Give `compute` that notes every cell it is asked for."""
 
@@ -516,6 +531,28 @@ def test_a_search_is_kept_and_never_asks_the_test_part(
     for cell in asked:
         known = {int(i) for part in (cell.train, cell.validation, cell.test) for i in part}
         assert not known & judging
+
+
+def test_each_fold_searches_on_its_own_images(
+    plenty: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason='needs the extra: pip install "cytowell[tune]"')
+    tune = registry.part("cytowell.runs.tune:tuned").__globals__
+    asked: list[cells.Cell] = []
+    tested: list[cells.Cell] = []
+    for seen, where in ((asked, tune), (tested, vars(engines))):
+        monkeypatch.setitem(where, "compute", watching(where["compute"], seen))
+    done = cytowell.compare(plenty, tmp_path / "run", Question(("knn",), FOLDS, tune=2))
+    assert len(asked) == 2 * len(tested) == 6
+    for cell in tested:
+        learnt = np.concatenate([cell.train, cell.validation]).tolist()
+        mine = [a for a in asked if np.concatenate([a.train, a.validation]).tolist() == learnt]
+        assert len(mine) == 2, "each fold has a search of its own"
+        for trial in mine:
+            judged = np.concatenate([trial.train, trial.validation, trial.test])
+            assert not set(judged.tolist()) & set(cell.test.tolist())
+    assert any("2 trials inside each division" in w for w in done.words)
+    assert len(done.table) == 1
 
 
 def test_a_search_that_fails_changes_nothing_and_a_damaged_one_is_said(

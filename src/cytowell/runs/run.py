@@ -211,7 +211,7 @@ def _again(
 ) -> Run:
     """Learn once more, from training and test part together; the twin's figures stand."""
     made = twin.split
-    if not len(made.validation):
+    if not len(made.validation) and not len(made.test):
         heard.said("the twin already learnt from every image")
         _copy(twin.folder, folder)
         return replace(twin, folder=folder, bundle=folder / "bundle")

@@ -88,6 +88,12 @@ def tell(
     cells = pd.DataFrame([_cell_row(dataset, d) for d in done], columns=list(CELLS))
     spread = _spread(cells)
     words = _words(table, whole, compared, spread, done, groups)
+    if question.tune:
+        words = (
+            *words,
+            f"Settings were searched in {question.tune} trials inside each division, on its own "
+            "training and validation images; no image that it tests had a say.",
+        )
     if dataset.synthetic:
         words = ("These images are synthetic: the figures say how the tool works.", *words)
     return Told(
