@@ -201,6 +201,16 @@ def test_copies_alone_are_no_class() -> None:
         split(data, found(data, [""] * 9 + ["same"] * 2))
 
 
+def test_the_order_of_rows_changes_no_part() -> None:
+    data = dataset(["a", "b", "c"] * 20, [f"slide {i // 4}" for i in range(60)])
+    made = split(data)
+    where = dict(zip(made.paths, made.parts, strict=True))
+    for seed in range(5):
+        other = data.take(np.random.default_rng(seed).permutation(len(data)))
+        again = split(other)
+        assert dict(zip(again.paths, again.parts, strict=True)) == where
+
+
 def test_a_saved_split_can_be_fed_back(tmp_path: Path) -> None:
     data = dataset(["a", "b"] * 30)
     made = split(data)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,60 @@ def test_the_digest_is_of_the_content_and_not_of_the_place(tmp_path: Path) -> No
 
     assert digest("one") == digest("two")
     assert len({digest("one"), digest("three"), digest("one", "dog")}) == 3
+
+
+def pictures(folder: Path, count: int = 6) -> Dataset:
+    samples = []
+    for i in range(count):
+        file = folder / f"part {i % 2}" / f"{i // 2}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes([i]) * 9)
+        samples.append(Sample(str(file), "ab"[i % 2], f"slide {i // 2}", extra={"donor": i}))
+    return Dataset(tuple(samples), ("a", "b"))
+
+
+def test_the_order_of_rows_changes_nothing_that_is_kept(tmp_path: Path) -> None:
+    data = pictures(tmp_path)
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(len(data))
+        other = data.take(order)
+        assert other.digest() == data.digest()
+        assert other.in_order() == data.in_order()
+        assert other.row_keys() == tuple(data.row_keys()[i] for i in order)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label": "b"}, {"group": "slide 9"}, {"split": "test"}, {"subclass": "x"},
+     {"box": Box(0, 0, 1, 1)}, {"nothing": "empty"}, {"extra": {"donor": 99}}],
+)  # fmt: skip
+def test_whatever_changes_in_a_row_changes_the_digest(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    data = pictures(tmp_path)
+    changed = replace(data, samples=(replace(data.samples[0], **change), *data.samples[1:]))
+    assert changed.digest() != data.digest()
+    assert changed.row_keys()[1:] == data.row_keys()[1:]
+
+
+def test_other_pixels_of_the_same_size_and_name_are_another_image(tmp_path: Path) -> None:
+    data = pictures(tmp_path)
+    before, keys = data.digest(), data.row_keys()
+    file = Path(data.paths[2])
+    file.write_bytes(b"z" * 9)
+    os.utime(file, ns=(1, 1))
+    assert data.digest() != before
+    assert [a == b for a, b in zip(data.row_keys(), keys, strict=True)].count(False) == 1
+
+
+def test_images_of_one_name_in_two_folders_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    data = pictures(tmp_path)
+    parts = np.array(["train", "test"] * 3)
+    swapped = parts.copy()
+    swapped[:2] = swapped[1::-1]
+    assert Split(parts, data.paths).digest() != Split(swapped, data.paths).digest()
+    moved = tuple(p.replace(str(tmp_path), "/elsewhere") for p in data.paths)
+    assert Split(parts, data.paths).digest() == Split(parts, moved).digest()
 
 
 def test_a_name_that_is_not_utf8_has_a_digest_too() -> None:

@@ -38,7 +38,7 @@ def split(
     test
         Share of the images that judge.
     validation
-        Share of the rest that calibrates, at most `MOST_VALIDATION` images.
+        Share of the rest that calibrates, at most `MOST_VALIDATION` images; 0 for none.
     by_image
         Split single images although groups exist: leaks what images of a group share.
 
@@ -72,7 +72,7 @@ def split(
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"test": test}, seed)
         how = f"{1 - test:.0%} / {test:.0%}, stratified, {names}, seed {seed}"
     pool = np.flatnonzero(parts == "train")
-    if len(pool) and not (parts == "validation").any():
+    if len(pool) and validation > 0 and not (parts == "validation").any():
         share = min(validation, MOST_VALIDATION / len(pool))
         parts[pool] = allocate(dataset.labels[pool], units[pool], {"validation": share}, seed + 1)
         how += f"; {int((parts == 'validation').sum())} images of the training part calibrate"
@@ -135,7 +135,9 @@ def _require_units(dataset: Dataset, usable: npt.NDArray[np.bool_], units: IntAr
 def units_of(dataset: Dataset, findings: Findings | None, by_image: bool = False) -> IntArray:
     """Give the number of the unit that each sample belongs to; units are never torn apart.
 
-    A unit is what groups and sets of copies join, directly or through one another.
+    A unit is what groups and sets of copies join, directly or through one another. Units are
+    counted in the order of their samples' paths, so that what is dealt by their numbers does not
+    depend on the order of a table's rows.
     """
     n = len(dataset)
     keys: list[Sequence[str]] = []
@@ -151,7 +153,12 @@ def units_of(dataset: Dataset, findings: Findings | None, by_image: bool = False
     a, b = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(n, n))
     _, units = connected_components(graph, directed=False)
-    return np.asarray(units, dtype=np.int64)
+    samples = dataset.samples
+    order = sorted(range(n), key=lambda i: (samples[i].path, str(samples[i].box), str(samples[i])))
+    _, first, inverse = np.unique(units[order], return_index=True, return_inverse=True)
+    number = np.empty(n, dtype=np.int64)
+    number[order] = np.argsort(np.argsort(first))[inverse]
+    return number
 
 
 def allocate(

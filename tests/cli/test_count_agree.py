@@ -86,6 +86,25 @@ def test_ranges_and_kinds(cli: Runner, tmp_path: Path) -> None:
     assert "no range" in cli("count", calls(tmp_path), "--ranges", tmp_path / "r.toml").err
 
 
+def test_a_name_that_is_not_known_is_said(cli: Runner, tmp_path: Path) -> None:
+    names = {"neutrophils": 60, "RBCs": 900, "nRBCs": 2, "blob": 3}
+    rows = [{"path": f"{n}-{i}.png", "label": n, "decided": "true"} for n in names
+            for i in range(names[n])]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "c.csv", index=False)
+    said = cli("count", tmp_path / "c.csv", "--out", tmp_path / "o")
+    assert "all: 60 white cells" in said.out
+    for words in ("nucleated red cell: nRBCs", "red cell: RBCs", "not known: blob"):
+        assert words in said.out
+    assert "red cell: RBCs" in (tmp_path / "o" / "report.html").read_text()
+    frame = pd.read_csv(tmp_path / "o" / "results.csv").set_index("class")
+    assert frame["taken_for"].to_dict() == {
+        "neutrophils": "white cell", "RBCs": "red cell", "nRBCs": "nucleated red cell",
+        "blob": "not known",
+    }  # fmt: skip
+    white = cli("count", tmp_path / "c.csv", "--kind", "blob=white")
+    assert "all: 63 white cells" in white.out
+
+
 def test_a_bundle_of_other_classes_does_not_correct(cli: Runner, tmp_path: Path) -> None:
     frame = pd.read_csv(calls(tmp_path)).drop(columns="p_ig")
     frame.to_csv(tmp_path / "other.csv", index=False)

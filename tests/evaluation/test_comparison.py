@@ -10,13 +10,17 @@ from scipy import stats
 
 from cytowell.evaluation.comparison import (
     Pair,
+    accuracy_interval,
     corrected_t_p,
+    groups_needed,
     in_words,
     inseparable,
     mcnemar_p,
     pairs,
+    sign_flip_p,
 )
 from cytowell.evaluation.diagnosis import diagnosis
+from cytowell.evaluation.intervals import wilson
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
@@ -45,7 +49,7 @@ def test_of_many_candidates_the_worse_are_still_told_apart() -> None:
     right = [(rng.random(400) < share).astype(float) for share in [0.97] * 10 + [0.6, 0.8]]
     found = pairs(right, groups)
     worse = [p for p in found if p.second >= 10 and p.first < 10]
-    assert {p.test for p in found} == {"paired bootstrap by group"}
+    assert {p.test for p in found} == {"sign-flip permutation by group"}
     assert len(found) == 66
     assert all(p.adjusted < 0.05 for p in worse)
     assert sum(p.adjusted < 0.05 for p in found if p.second < 10) == 0
@@ -62,6 +66,67 @@ def test_the_corrected_t_test_is_the_papers() -> None:
     assert corrected_t_p(np.zeros(4), 30, 70) == 1.0
 
 
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_folds_that_happen_to_agree_are_no_proof(folds: int) -> None:
+    """Ten images a fold, each fold one image apart: no spread was seen, and there is one."""
+    agreeing = np.full(folds, 0.1)
+    p = corrected_t_p(agreeing, 10, 10 * (folds - 1))
+    assert p > 0.001
+    assert p == pytest.approx(
+        corrected_t_p(agreeing + 1e-9 * np.arange(folds), 10, 10 * (folds - 1))
+    )
+    assert np.isnan(corrected_t_p(agreeing, 0, 40))
+    assert corrected_t_p(np.array([0.1, 0.1]), 10, 10) > 0.1
+
+
+@pytest.mark.parametrize(("groups", "least"), [(1, None), (2, 0.5), (3, 0.25), (5, 0.0625)])
+def test_few_groups_give_no_small_p_value(groups: int, least: float | None) -> None:
+    """Ten images a group, one of them right for one candidate alone; a bootstrap said .001."""
+    first = np.ones(10 * groups)
+    second = first.copy()
+    second[::10] = 0.0
+    (found,) = pairs([first, second], np.repeat(np.arange(groups), 10).astype(str))
+    if least is None:
+        assert np.isnan(found.p)
+        assert np.isnan(found.adjusted)
+        assert inseparable(2, [found]) == [(0, 1)]
+    else:
+        assert found.p == least
+    said = in_words(["a", "b"], [1.0, 0.9], [found])
+    assert "better" not in said
+    assert f"of {'one group' if groups == 1 else f'{groups} groups'}, too few" in said
+    assert "6 slides" in said
+
+
+def test_enough_groups_can_say_which_is_best() -> None:
+    for candidates in (2, 3, 6):
+        for groups in (groups_needed(candidates) - 1, groups_needed(candidates)):
+            right = [np.zeros(groups * 2) + (c == 0) for c in range(candidates)]
+            found = pairs(right, np.repeat(np.arange(groups), 2).astype(str))
+            said = in_words([*"abcdef"[:candidates]], [1.0] + [0.0] * 5, found)
+            enough = groups == groups_needed(candidates)
+            assert ("a is better than every other" in said) == enough
+            assert ("too few to tell" in said) != enough
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=9))
+def test_the_flips_are_scipys_permutations(sums: list[int]) -> None:
+    values = np.array(sums, dtype=np.float64)
+    wanted = stats.permutation_test(
+        (values,), np.sum, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert sign_flip_p(values) == pytest.approx(wanted)
+    assert sign_flip_p(values) >= 2 / 2 ** len(values)
+
+
+def test_drawn_flips_come_near_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = np.random.default_rng(4).normal(0.5, 1.0, 12)
+    exact = sign_flip_p(sums)
+    monkeypatch.setattr("cytowell.evaluation.comparison.EXACT", 3)
+    assert sign_flip_p(sums, draws=20_000) == pytest.approx(exact, abs=0.012)
+    assert sign_flip_p(np.ones(40), draws=99) == 0.01
+
+
 def test_holm_makes_no_p_value_smaller_and_the_test_fits_the_images() -> None:
     rng = np.random.default_rng(0)
     right = [(rng.random(300) < share).astype(float) for share in (0.95, 0.94, 0.6)]
@@ -72,7 +137,7 @@ def test_holm_makes_no_p_value_smaller_and_the_test_fits_the_images() -> None:
     assert {p.test for p in found} == {"McNemar, exact"}
     assert found[0].adjusted > 0.05 > found[1].adjusted
     grouped = pairs(right, np.repeat(np.arange(30), 10).astype(str))
-    assert {p.test for p in grouped} == {"paired bootstrap by group"}
+    assert {p.test for p in grouped} == {"sign-flip permutation by group"}
     assert pairs(right[:1], alone) == []
 
 
@@ -121,3 +186,28 @@ def test_the_words_follow_the_tests() -> None:
 )  # fmt: skip
 def test_the_rule_that_turns_scores_into_words(scores: tuple[float, ...], said: str) -> None:
     assert diagnosis(*scores) == said
+
+
+def test_the_interval_of_folds_is_wider_than_that_of_as_many_separate_images() -> None:
+    """Two folds of 50, learnt from 50: 1/2 + 1 in place of 1/2, three times the variance."""
+    right = np.repeat([1.0, 0.0], [80, 20])
+    rows, alone = np.arange(100), np.arange(100).astype(str)
+    once = accuracy_interval(right, rows, alone, 1, 50)
+    assert once == pytest.approx(wilson(80, 100))
+    assert accuracy_interval(right, rows, alone, 2, 50) == pytest.approx(wilson(80 / 3, 100 / 3))
+    assert accuracy_interval(right, rows, alone, 10, 90) == pytest.approx(
+        wilson(80 * 9 / 19, 100 * 9 / 19)
+    )
+    pairs_of = np.repeat(np.arange(50), 2).astype(str)
+    drawn, wider = (accuracy_interval(right, rows, pairs_of, k, 50) for k in (1, 2))
+    assert wider[1] - wider[0] == pytest.approx(np.sqrt(3) * (drawn[1] - drawn[0]))
+
+
+@pytest.mark.parametrize("divisions", [1, 5])
+@pytest.mark.parametrize("groups", [1, 2, 30])
+def test_an_interval_is_never_of_width_nought(divisions: int, groups: int) -> None:
+    names = (np.arange(60) % groups).astype(str)
+    for value in (0.0, 1.0):
+        low, high = accuracy_interval(np.full(60, value), np.arange(60), names, divisions, 40)
+        assert 0 <= low <= value <= high <= 1
+        assert high - low > 0.1

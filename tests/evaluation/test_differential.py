@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from cytowell.errors import CountError
-from cytowell.evaluation.differential import Differential, differential, exact, kind_of
+from cytowell.evaluation.cell_kinds import kind_of
+from cytowell.evaluation.differential import (
+    Differential,
+    KnownErrors,
+    differential,
+    exact,
+    true_cells,
+)
 
 CLASSES = ("neutrophil", "lymphocyte", "ig", "erythroblast", "platelet")
 
@@ -86,7 +93,7 @@ def test_a_wrong_classifier_is_corrected() -> None:
     """A tenth of neutrophils called immature: the correction takes them back."""
     confusion = np.diag([900, 1000, 1000, 1000, 1000])
     confusion[0, 2] = 100
-    found = count({"neutrophil": 540, "lymphocyte": 300, "ig": 160}, confusion=confusion)
+    found = count({"neutrophil": 540, "lymphocyte": 300, "ig": 160}, errors=KnownErrors(confusion))
     assert line(found, "ig").share == 16
     assert line(found, "ig").corrected == pytest.approx(10, abs=0.3)
     assert line(found, "neutrophil").corrected == pytest.approx(60, abs=0.3)
@@ -108,7 +115,7 @@ def test_the_correction_covers_with_its_own_uncertainty() -> None:
         confusion = np.stack([rng.multinomial(150, row) for row in matrix])
         k = rng.multinomial(400, truth @ matrix)
         calls = np.repeat(classes, k).tolist()
-        found = differential("s", calls, [True] * 400, classes, confusion=confusion)
+        found = differential("s", calls, [True] * 400, classes, errors=KnownErrors(confusion))
         for c, p in zip(classes[:3], white, strict=True):
             x = line(found, c)
             held.append(x.corrected_low <= 100 * p <= x.corrected_high)
@@ -117,8 +124,85 @@ def test_the_correction_covers_with_its_own_uncertainty() -> None:
 
 def test_a_class_that_was_not_met_may_still_be_there() -> None:
     confusion = np.diag([1000] * 5)
-    found = count({"neutrophil": 100}, confusion=confusion)
+    found = count({"neutrophil": 100}, errors=KnownErrors(confusion))
     assert line(found, "lymphocyte").corrected_high > 0.5
+
+
+RATES = np.array([[0.95, 0.03, 0.02], [0.04, 0.94, 0.02], [0.05, 0.05, 0.9]])
+DECIDES = np.array([0.5, 0.65, 0.7])
+TRUTH = np.array([0.6, 0.3, 0.1])
+
+
+def errors_of(rng: np.random.Generator, each: int) -> KnownErrors:
+    """Give what a test part of so many images a class shows: 57 % decided, some classes less."""
+    decided = rng.binomial(each, DECIDES)
+    confusion = np.stack([rng.multinomial(n, row) for n, row in zip(decided, RATES, strict=True)])
+    return KnownErrors(confusion, each - decided)
+
+
+def test_a_classifier_that_declines_some_classes_more_shifts_no_corrected_share() -> None:
+    called = (TRUTH * DECIDES) @ RATES
+    confusion = np.rint(1e6 * DECIDES[:, None] * RATES).astype(np.int64)
+    errors = KnownErrors(confusion, np.rint(1e6 * (1 - DECIDES)).astype(np.int64))
+    counts = np.rint(1e5 * called).astype(np.int64)
+    calls = np.repeat(CLASSES[:3], counts).tolist() + ["neutrophil"] * 43_000
+    sure = [True] * int(counts.sum()) + [False] * 43_000
+    found = differential("s", calls, sure, CLASSES[:3], errors=errors)
+    for name, share in zip(CLASSES[:3], TRUTH, strict=True):
+        assert line(found, name).corrected == pytest.approx(100 * share, abs=0.2)
+    assert line(found, "neutrophil").share < 55, "as called, the class that is declined is too few"
+    assert "how often it declines" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("each", [10, 100])
+def test_corrected_intervals_cover_with_a_small_test_part_too(each: int) -> None:
+    rng = np.random.default_rng(each)
+    called = (TRUTH * DECIDES) @ RATES
+    held = []
+    for _ in range(150):
+        counts = rng.multinomial(200, called / called.sum())
+        cells = true_cells(counts, errors_of(rng, each), draws=200)
+        shares = cells / cells.sum(axis=1, keepdims=True)
+        low, high = np.percentile(shares[1:], [2.5, 97.5], axis=0)
+        held.append((low <= TRUTH) & (high >= TRUTH))
+    assert np.mean(held) >= 0.92
+
+
+def test_a_matrix_of_all_calls_corrects_all_calls() -> None:
+    """The classifier calls all it declines immature: of decided calls alone that could not be."""
+    confusion = np.diag([800, 1000, 1000, 1000, 1000])
+    confusion[0, 2] = 200
+    calls = ["neutrophil"] * 48 + ["lymphocyte"] * 40 + ["ig"] * 12
+    sure = [True] * 88 + [False] * 12
+    found = differential("s", calls, sure, CLASSES, errors=KnownErrors(confusion))
+    assert line(found, "neutrophil").share == pytest.approx(100 * 48 / 88)
+    assert line(found, "neutrophil").corrected == pytest.approx(60, abs=0.5)
+    assert "not decided on too" in " ".join(found.notes)
+
+
+def test_what_a_person_called_is_not_corrected() -> None:
+    """A person named every cell that was declined; nothing is left to be guessed."""
+    confusion = np.diag([500, 1000, 1000, 1000, 1000])
+    errors = KnownErrors(confusion, np.array([500, 0, 0, 0, 0]))
+    calls = ["neutrophil"] * 30 + ["lymphocyte"] * 40 + ["neutrophil"] * 30
+    by_hand = [""] * 70 + ["undecided"] * 30
+    found = differential("s", calls, [True] * 100, CLASSES, errors=errors, reviewed=by_hand)
+    assert line(found, "neutrophil").corrected == pytest.approx(60, abs=0.5)
+    assert "30 cells were called by a person" in " ".join(found.notes)
+    left = differential("s", calls, [True] * 70 + [False] * 30, CLASSES, errors=errors)
+    assert line(left, "neutrophil").corrected == pytest.approx(60, abs=0.5)
+
+
+def test_ninehundred_red_blood_cells_are_in_no_share() -> None:
+    cells = {"neutrophils": 60, "lymphocytes": 40, "red blood cells": 900, "blob": 5}
+    calls = [c for c, n in cells.items() for _ in range(n)]
+    found = differential("s", calls, [True] * len(calls), tuple(cells))
+    assert found.white == 100
+    assert line(found, "neutrophils").share == 60
+    assert line(found, "red blood cells").share is None
+    assert line(found, "blob").share is None
+    assert "not known: blob" in found.notes[0]
+    assert "does not say what it is" in line(found, "blob").review
 
 
 def test_reference_ranges_ask_for_review() -> None:

@@ -24,9 +24,11 @@ from cytowell.learners.linear import smote
 from cytowell.runs import cells, engines
 from cytowell.runs.candidates import Fit, candidates
 from cytowell.runs.choose import choose
-from cytowell.runs.compare import Comparison, Done, Question
+from cytowell.runs.compare import Comparison, Question
+from cytowell.runs.grid import Done
+from cytowell.runs.parts import by_unit
 from cytowell.runs.protocols import Protocol, divisions
-from cytowell.runs.run import Voice
+from cytowell.runs.run import Voice, check
 from cytowell.runs.table import CELLS, TABLE
 from cytowell.types import Box, Dataset, Sample
 
@@ -143,6 +145,35 @@ def test_a_second_comparison_reads_what_is_known(
     pd.testing.assert_frame_equal(again.table, compared.table)
 
 
+def test_a_table_in_another_order_reads_the_same_answers(
+    compared: Comparison, plenty: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: Any) -> Any:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(engines, "compute", never)
+    order = np.random.default_rng(1).permutation(len(plenty))
+    question = Question(CHEAP, FOLDS, permutation_control=True)
+    again = cytowell.compare(plenty.take(order), compared.folder, question)
+    pd.testing.assert_frame_equal(again.table, compared.table)
+    pd.testing.assert_frame_equal(again.cells, compared.cells)
+    assert again.words == compared.words
+
+
+def test_answers_are_kept_by_what_the_images_are_and_not_by_their_places(plenty: Dataset) -> None:
+    rows = np.arange(len(plenty))
+    cell = cells.Cell(candidates(["knn"], Fit())[0], "holdout", 0, 7, rows[:50], rows[50:60],
+                      rows[60:], Fit())  # fmt: skip
+    first, second = (60 + np.flatnonzero(plenty.labels[60:] == plenty.labels[60]))[:2]
+    swapped = rows.copy()
+    swapped[[first, second]] = swapped[[second, first]]
+    assert plenty.take(swapped).digest() == plenty.digest()
+    assert cell.key(plenty.take(swapped)) != cell.key(plenty)
+    assert cell.key(replace(plenty, classes=plenty.classes[::-1])) != cell.key(plenty)
+    moved = replace(cell, test=swapped[60:])
+    assert moved.key(plenty.take(swapped)) == cell.key(plenty)
+
+
 def test_each_cell_is_heard_of_when_it_is_done(plenty: Dataset, tmp_path: Path) -> None:
     said: list[str] = []
     question = Question(("knn", "logistic-regression"))
@@ -215,9 +246,12 @@ def done_cells(done: Comparison, question: Question, dataset: Dataset) -> list[D
     """Read the answers of a hold-out comparison back from its folder."""
     assert done.run is not None
     o, found = done.run.split, []
+    ordered = dataset.in_order()
+    assert ordered.paths == o.paths
+    dataset = by_unit(ordered, check(ordered), by_image=False)
     for candidate in candidates(question.words, question.fit):
         cell = cells.Cell(candidate, "holdout", 0, 7, o.train, o.validation, o.test, question.fit)
-        answer = cells.kept(done.folder / "cells", cell.key(dataset.digest()))
+        answer = cells.kept(done.folder / "cells", cell.key(dataset))
         assert answer is not None
         found.append(Done(cell, answer, dataset.labels[o.test]))
     return found
@@ -448,6 +482,20 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
         assert np.mean(scores[0].argmax(axis=1) == y) > 0.9
 
 
+@pytest.mark.parametrize("name", KNOBS)
+def test_what_is_called_is_the_likeliest_class_for_every_learner(name: str) -> None:
+    """A support vector machine's votes name another class on one image in a hundred."""
+    from cytowell.learners.classical import Classical, class_scores, fit_model
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 6, 240)
+    X = rng.normal(size=(240, 4)) + 0.4 * y[:, None]
+    model = fit_model(name, X, y, Classical(), 3)
+    seen = rng.normal(size=(600, 4)) + 0.4 * rng.integers(0, 6, 600)[:, None]
+    scores = class_scores(model, seen, 6)
+    assert np.array_equal(model.predict(seen), scores.argmax(axis=1))
+
+
 def watching(compute: Any, seen: list[cells.Cell]) -> Any:
     """Give `compute` that notes every cell it is asked for."""
 
@@ -483,6 +531,28 @@ def test_a_search_is_kept_and_never_asks_the_test_part(
     for cell in asked:
         known = {int(i) for part in (cell.train, cell.validation, cell.test) for i in part}
         assert not known & judging
+
+
+def test_each_fold_searches_on_its_own_images(
+    plenty: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason='needs the extra: pip install "cytowell[tune]"')
+    tune = registry.part("cytowell.runs.tune:tuned").__globals__
+    asked: list[cells.Cell] = []
+    tested: list[cells.Cell] = []
+    for seen, where in ((asked, tune), (tested, vars(engines))):
+        monkeypatch.setitem(where, "compute", watching(where["compute"], seen))
+    done = cytowell.compare(plenty, tmp_path / "run", Question(("knn",), FOLDS, tune=2))
+    assert len(asked) == 2 * len(tested) == 6
+    for cell in tested:
+        learnt = np.concatenate([cell.train, cell.validation]).tolist()
+        mine = [a for a in asked if np.concatenate([a.train, a.validation]).tolist() == learnt]
+        assert len(mine) == 2, "each fold has a search of its own"
+        for trial in mine:
+            judged = np.concatenate([trial.train, trial.validation, trial.test])
+            assert not set(judged.tolist()) & set(cell.test.tolist())
+    assert any("2 trials inside each division" in w for w in done.words)
+    assert len(done.table) == 1
 
 
 def test_a_search_that_fails_changes_nothing_and_a_damaged_one_is_said(

@@ -79,8 +79,14 @@ def command(
         bool, typer.Option("--choose", help="Refit and export the cheapest of the best.")
     ] = False,
     tune: Annotated[
-        int, typer.Option(min=0, help="Trials of a search for each candidate's settings.")
+        int,
+        typer.Option(
+            min=0, help="Trials of a search for each candidate's settings, inside each division."
+        ),
     ] = 0,
+    new_split: Annotated[
+        bool, typer.Option("--new-split", help="Divide anew, whatever split the data brings.")
+    ] = False,
     raw_and_cropped: Annotated[
         bool,
         typer.Option(
@@ -124,6 +130,7 @@ def command(
             permutation_control=permutation_control,
             choose=choose,
             tune=tune,
+            new_split=new_split,
             engine=engine,
             jobs=jobs,
             address=address,

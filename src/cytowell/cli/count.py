@@ -90,6 +90,7 @@ def _kinds(given: list[str], known: tuple[str, ...]) -> dict[str, str]:
 
 
 def _show(done: Any) -> None:
+    taken = registry.part("cytowell.evaluation.cell_kinds:TAKEN_FOR")
     for slide in done.slides:
         print(f"{slide.name}: {slide.white} white cells, {slide.undecided} cells not decided on")
         for line in slide.lines:
@@ -98,6 +99,8 @@ def _show(done: Any) -> None:
                 shown += f"  {line.share:5.1f} ({line.low:.1f} to {line.high:.1f})"
                 if line.kind != "white":
                     shown += " per 100 white cells"
+            if line.kind != "white":
+                shown += f"  ({taken[line.kind]})"
             if line.corrected is not None:
                 shown += (
                     f"  corrected {line.corrected:.1f} "

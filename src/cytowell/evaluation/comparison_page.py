@@ -237,8 +237,8 @@ def _pair(row: dict[str, Any]) -> dict[str, str]:
         "first": row["first"],
         "second": row["second"],
         "difference": f"{100 * row['difference']:+.2f}",
-        "p": f"{row['p']:.4f}",
-        "holm": f"{row['holm']:.4f}",
+        "p": _number(row["p"], 4),
+        "holm": _number(row["holm"], 4),
         "over": _number(row["corrected_t_p"], 4),
         "apart": "yes" if row["holm"] < 0.05 else "no",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from scipy.stats import beta
 from statsmodels.stats.proportion import multinomial_proportions_confint
 
 from cytowell.errors import CountError
+from cytowell.evaluation.cell_kinds import in_words, is_immature, kind_of
 from cytowell.types import FloatArray
 
 CONFIDENCE = 0.95
@@ -20,16 +20,10 @@ RESAMPLES = 2000
 FEW, USUAL = 100, 200
 """White cells below which a count is few; what laboratories count."""
 
-_KINDS = {
-    "erythroblast": {"erythroblast", "erythroblasts", "nrbc", "normoblast", "normoblasts"},
-    "platelet": {"platelet", "platelets", "thrombocyte", "thrombocytes"},
-    "red cell": {"rbc", "redbloodcell", "redcell", "erythrocyte", "erythrocytes"},
-    "other": {"artifact", "artefact", "smudge", "smudgecell", "background", "unknown", "other"},
-}
-_IMMATURE = {
-    "ig", "immaturegranulocyte", "immaturegranulocytes", "promyelocyte", "myelocyte",
-    "metamyelocyte", "promyelocytes", "myelocytes", "metamyelocytes",
-}  # fmt: skip
+PRIOR = 1.0
+"""Calls that are added to a row of the confusion matrix, spread evenly over its cells (Perks 1947;
+Berger, Bernardo & Sun 2015, *Bayesian Analysis* 10:189): a confusion that ten images a class have
+not shown is not impossible."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Line:
     corrected, corrected_low, corrected_high
         The same, the classifier's known errors taken out; None where that was not asked.
     kind
-        `white`, `erythroblast`, `platelet`, `red cell`, `other`.
+        What the class was taken for, one of `cell_kinds.TAKEN_FOR`.
     review
         Why a person should look: outside of a reference range, immature granulocytes; "".
     """
@@ -91,21 +85,22 @@ class Differential:
     found: tuple[tuple[str, int], ...] = ()
 
 
-def kind_of(name: str, kinds: Mapping[str, str]) -> str:
-    """Give what a class is: as somebody said, else by its usual names, else a white cell."""
-    if name in kinds:
-        return kinds[name]
-    plain = _plain(name)
-    return next((kind for kind, known in _KINDS.items() if plain in known), "white")
+@dataclass(frozen=True)
+class KnownErrors:
+    """How a classifier called the images of a test part, to correct counts by.
 
+    Attributes
+    ----------
+    confusion
+        Counts (C, C), truth down, calls across, in the order of the classes that are counted.
+    undecided
+        Images of each true class that it declined, (C,), where `confusion` is of decided calls.
+        None where `confusion` is of all calls, decided or not: all calls of a slide are then
+        corrected, because a matrix says nothing of calls that were chosen otherwise.
+    """
 
-def is_immature(name: str) -> bool:
-    """Whether a class is one of immature granulocytes, by its usual names."""
-    return _plain(name) in _IMMATURE
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+    confusion: npt.NDArray[np.integer]
+    undecided: npt.NDArray[np.integer] | None = None
 
 
 def differential(
@@ -115,7 +110,8 @@ def differential(
     classes: Sequence[str],
     *,
     kinds: Mapping[str, str] | None = None,
-    confusion: npt.NDArray[np.integer] | None = None,
+    errors: KnownErrors | None = None,
+    reviewed: Sequence[str] = (),
     interval: str = "goodman",
     ranges: Mapping[str, tuple[float, float]] | None = None,
     seed: int = 7,
@@ -130,9 +126,11 @@ def differential(
         Every class that could have been called; calls of others are an error.
     kinds
         What a class is, where its name does not say so.
-    confusion
-        Counts of a test part (C, C), truth down, calls across, in the order of `classes`: the
-        shares are corrected by it.
+    errors
+        The classifier's known errors, which are taken out of the shares.
+    reviewed
+        Of each image: "" where nobody reviewed it, else whether the classifier had `decided` it or
+        left it `undecided`. A person's call is not corrected.
     interval
         One of `INTERVALS`: Goodman 1965 (*Technometrics* 7:247) or Sison & Glaz 1995 (*JASA*
         90:366), both simultaneous over the white cells' classes.
@@ -152,14 +150,16 @@ def differential(
     for known in ranges or {}:
         if known not in classes:
             raise CountError(f"A range is given for {known!r}, which is no class.", "Mend it.")
-    counts, undecided, unread = _tally(calls, decided, classes)
-    what = [kind_of(c, kinds or {}) for c in classes]
+    tally = _tally(calls, decided, reviewed or [""] * len(calls), classes)
+    counts, undecided = tally.counts, int(tally.undecided.sum())
+    unread = sum(not call for call in calls)
+    what = [kind_of(c, kinds) for c in classes]
     white = np.array([k == "white" for k in what])
     total = int(counts[white].sum())
     low, high = _intervals(counts, white, interval)
     corrected = None
-    if confusion is not None and total:
-        corrected = correct(counts, np.asarray(confusion), white, seed)
+    if errors is not None and total:
+        corrected = _corrected(tally, errors, white, seed)
     lines = []
     for i, c in enumerate(classes):
         counted = what[i] in ("white", "erythroblast") and total > 0
@@ -176,28 +176,47 @@ def differential(
                 None if better is None else float(better[1]),
                 None if better is None else float(better[2]),
                 what[i],
-                _review(c, share if better is None else float(better[0]), ranges or {}),
+                _review(c, what[i], share if better is None else float(better[0]), ranges or {}),
             )
         )
     young = [i for i, c in enumerate(classes) if white[i] and is_immature(c)]
     immature = 100.0 * float(counts[young].sum()) / total if young and total else None
-    notes = _notes(total, undecided, unread, len(calls), what, confusion is not None, classes)
-    return Differential(name, tuple(lines), total, undecided, unread, immature, tuple(notes))
+    notes = (
+        in_words(classes, kinds),
+        *_notes(total, undecided, unread, len(calls)),
+        *_correction_notes(errors, int(tally.reviewed.sum())),
+    )
+    return Differential(name, tuple(lines), total, undecided, unread, immature, notes)
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """Cells of a slide by class, each (C,): decided ones, of these a person's, undecided ones.
+
+    `open_share` is the share of what the classifier left undecided that nobody reviewed.
+    """
+
+    counts: npt.NDArray[np.int64]
+    reviewed: npt.NDArray[np.int64]
+    undecided: npt.NDArray[np.int64]
+    open_share: float
 
 
 def _tally(
-    calls: Sequence[str], decided: Sequence[bool], classes: Sequence[str]
-) -> tuple[npt.NDArray[np.int64], int, int]:
-    """Give decided cells by class, undecided ones and images without a call."""
+    calls: Sequence[str], decided: Sequence[bool], reviewed: Sequence[str], classes: Sequence[str]
+) -> _Tally:
     index = {c: i for i, c in enumerate(classes)}
-    counts = np.zeros(len(classes), dtype=np.int64)
-    undecided = 0
-    for call, sure in zip(calls, decided, strict=True):
+    counts, by_hand, undecided = (np.zeros(len(classes), dtype=np.int64) for _ in range(3))
+    settled = 0
+    for call, sure, looked in zip(calls, decided, reviewed, strict=True):
         if call and sure:
             counts[index[call]] += 1
+            by_hand[index[call]] += bool(looked)
+            settled += looked == "undecided"
         elif call:
-            undecided += 1
-    return counts, undecided, sum(not call for call in calls)
+            undecided[index[call]] += 1
+    left = int(undecided.sum())
+    return _Tally(counts, by_hand, undecided, left / (left + settled) if left + settled else 1.0)
 
 
 def _intervals(
@@ -237,34 +256,14 @@ def exact(count: int, total: int) -> tuple[float, float]:
     return low, high
 
 
-def correct(
-    counts: npt.NDArray[np.integer],
-    confusion: npt.NDArray[np.integer],
-    white: npt.NDArray[np.bool_],
-    seed: int,
+def _corrected(
+    tally: _Tally, errors: KnownErrors, white: npt.NDArray[np.bool_], seed: int
 ) -> FloatArray:
-    """Take a classifier's known errors out of counts.
-
-    The likeliest true shares pi with calls ~ multinomial(pi M), M the confusion matrix by rows
-    (misclassification as in Rogan & Gladen 1978 for two classes), by expectation-maximisation. The
-    limits are those of shares and of rows of the matrix that are drawn from their posteriors
-    (Dirichlet, Jeffreys' prior for the shares).
-
-    Returns
-    -------
-    numpy.ndarray
-        (3, C): share of 100 white cells, its lower and its upper limit.
-    """
-    rng = np.random.default_rng(seed)
-    rows = confusion + 0.5 * np.eye(len(confusion))
-    # Half a cell more of each class: one that was not met may still be there.
-    drawn = counts.sum() * rng.dirichlet(counts + 0.5, RESAMPLES)
-    matrices = np.stack(
-        [rng.dirichlet(row + 1e-3, RESAMPLES) for row in rows], axis=1
-    )  # (R, C, C), each row a truth
-    every = np.concatenate([[counts], drawn]).astype(np.float64)
-    matrix = np.concatenate([[rows / rows.sum(axis=1, keepdims=True)], matrices])
-    shares = _unmixed(every, matrix)
+    """Correct what the classifier called, and leave what a person called as it is."""
+    called = tally.counts - tally.reviewed
+    if errors.undecided is None:
+        called = called + tally.undecided
+    shares = true_cells(called, errors, tally.open_share, seed) + tally.reviewed
     whole = shares[:, white].sum(axis=1, keepdims=True)
     shares = 100 * shares / np.maximum(whole, 1e-12)
     tail = 100 * (1 - CONFIDENCE) / 2
@@ -272,19 +271,73 @@ def correct(
     return np.concatenate([shares[:1], limits])
 
 
+def true_cells(
+    counts: npt.NDArray[np.integer],
+    errors: KnownErrors,
+    open_share: float = 1.0,
+    seed: int = 7,
+    draws: int = RESAMPLES,
+) -> FloatArray:
+    """Take a classifier's known errors out of counts of its calls.
+
+    A cell of class t is decided on with probability q_t and then called c with probability M_tc.
+    Decided calls are multinomial(rho M), rho the true shares of what is decided; they are found by
+    expectation-maximisation (misclassification as in Rogan & Gladen 1978 for two classes), and of
+    each class there are rho_t / q_t cells: what declines one class more than another would shift
+    the shares otherwise. Uncertainty comes from draws of the posteriors of counts (Dirichlet,
+    Jeffreys' prior), of each row of M (`PRIOR`) and of each q (beta, Jeffreys' prior).
+
+    Parameters
+    ----------
+    counts
+        Calls by class, (C,), decided or all, as `errors` are.
+    open_share
+        Share of what was not decided on that is missing from the counts.
+
+    Returns
+    -------
+    numpy.ndarray
+        (1 + draws, C): cells of each class, first the likeliest.
+    """
+    rng = np.random.default_rng(seed)
+    confusion = np.asarray(errors.confusion, dtype=np.float64)
+    classes, total = len(confusion), float(counts.sum())
+    # Half a cell more of each class: one that was not met may still be there.
+    drawn = total * rng.dirichlet(counts + 0.5, draws)
+    rows = [rng.dirichlet(row + PRIOR / classes, draws) for row in confusion]
+    likely = confusion + 0.5 * np.eye(classes)
+    matrices = np.concatenate(
+        [[likely / likely.sum(axis=1, keepdims=True)], np.stack(rows, axis=1)]
+    )  # (1 + draws, C, C), each row a truth
+    cells = total * _unmixed(np.concatenate([[counts], drawn]).astype(np.float64), matrices)
+    if errors.undecided is None:
+        return cells
+    known, left = confusion.sum(axis=1) + 0.5, np.asarray(errors.undecided) + 0.5
+    decided = np.concatenate([[known / (known + left)], rng.beta(known, left, (draws, classes))])
+    return cells * (1 + open_share * (1 / np.maximum(decided, 1e-6) - 1))
+
+
 def _unmixed(counts: FloatArray, matrix: FloatArray) -> FloatArray:
     """Give the likeliest true shares (R, C) of counts (R, C) called through matrices (R, C, C)."""
     share = np.full(counts.shape, 1.0 / counts.shape[1])
     for _ in range(200):
-        called = np.einsum("rt,rtc->rc", share, matrix)
+        called = np.matmul(share[:, None, :], matrix)[:, 0]
         weight = counts / np.maximum(called, 1e-12)
-        share = share * np.einsum("rtc,rc->rt", matrix, weight)
-        share /= share.sum(axis=1, keepdims=True)
+        moved = share * np.matmul(matrix, weight[:, :, None])[:, :, 0]
+        moved /= np.maximum(moved.sum(axis=1, keepdims=True), 1e-12)
+        settled = np.abs(moved - share).max() < 1e-7
+        share = moved
+        if settled:
+            break
     return share
 
 
-def _review(name: str, share: float | None, ranges: Mapping[str, tuple[float, float]]) -> str:
+def _review(
+    name: str, kind: str, share: float | None, ranges: Mapping[str, tuple[float, float]]
+) -> str:
     said = []
+    if kind == "unknown":
+        said.append("the name does not say what it is, so it is in no share")
     if share is not None and name in ranges:
         low, high = ranges[name]
         if not low <= share <= high:
@@ -294,17 +347,8 @@ def _review(name: str, share: float | None, ranges: Mapping[str, tuple[float, fl
     return f"for review: {', '.join(said)}" if said else ""
 
 
-def _notes(
-    total: int,
-    undecided: int,
-    unread: int,
-    images: int,
-    what: Sequence[str],
-    corrected: bool,
-    classes: Sequence[str],
-) -> list[str]:
-    counted = [c for c, k in zip(classes, what, strict=True) if k == "white"]
-    said = [f"White cells: {', '.join(counted) or 'no class'}."]
+def _notes(total: int, undecided: int, unread: int, images: int) -> list[str]:
+    said = []
     if not total:
         said.append("No white cell was decided on: there is no differential count.")
     elif total < FEW:
@@ -315,9 +359,20 @@ def _notes(
         said.append(f"{undecided} of {images} cells were not decided on; they are in no share.")
     if unread:
         said.append(f"{unread} of {images} images have no call.")
-    said.append(
-        "Corrected by the confusion matrix that the bundle holds."
-        if corrected
-        else "Not corrected for the classifier's errors."
-    )
+    return said
+
+
+def _correction_notes(errors: KnownErrors | None, reviewed: int) -> list[str]:
+    if errors is None:
+        return ["Not corrected for the classifier's errors."]
+    if errors.undecided is not None:
+        how = "of decided calls that the bundle holds, and by how often it declines each class."
+    else:
+        how = (
+            "of all calls that the bundle holds: the correction is of all calls of the slide, "
+            "those that were not decided on too."
+        )
+    said = [f"Corrected by the confusion matrix {how}"]
+    if reviewed:
+        said.append(f"{reviewed} cells were called by a person and are not corrected.")
     return said

@@ -10,11 +10,13 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cytowell import registry
@@ -63,14 +65,25 @@ class Cell:
     fit: Fit
     permuted: bool = False
 
-    def key(self, digest: str) -> str:
-        """Hash all that decides the answer; `digest` is the data set's."""
+    def key(self, dataset: Dataset, rows: Sequence[str] | None = None) -> str:
+        """Hash all that decides the answer.
+
+        Parameters
+        ----------
+        rows
+            The data set's `row_keys`, where they are known already. Positions alone would give the
+            answers of other images where a table names them in another order.
+        """
+        if rows is None:
+            rows = dataset.row_keys()
         # Whether whole photographs are asked about too, and views, are the candidate's matter.
         fit = asdict(replace(self.fit, raw_and_cropped=False, views=None))
-        said = [digest, essence(self.candidate), fit, self.seed, self.permuted]
+        said = [dataset.classes, essence(self.candidate), fit, self.seed, self.permuted]
         mark = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-        for rows in (self.train, self.validation, self.test):
-            mark.update(np.asarray(rows, dtype=np.int64).tobytes() + b"|")
+        for part in (self.train, self.validation, self.test):
+            for i in part:
+                mark.update(rows[int(i)].encode() + b"\n")
+            mark.update(b"|")
         return mark.hexdigest()[:32]
 
 
@@ -78,13 +91,14 @@ class Cell:
 class Answer:
     """What a cell found; NaN where there is nothing, `error` where it failed.
 
-    `probabilities` (N, C) are calibrated, of the test part's samples in their order.
+    `probabilities` (N, C) are calibrated, of the test part's samples in their order;
+    `validation_right` says which of the validation part's, in theirs, were called right.
     """
 
     probabilities: FloatArray
     train_accuracy: float = float("nan")
     validation_accuracy: float = float("nan")
-    validation_count: int = 0
+    validation_right: tuple[bool, ...] = ()
     fit_seconds: float = float("nan")
     images_per_second: float = float("nan")
     parameters: float = float("nan")
@@ -139,8 +153,12 @@ def kept(folder: Path, key: str) -> Answer | None:
         probabilities = np.load(folder / f"{key}.npy", allow_pickle=False).astype(np.float64)
     except (OSError, ValueError):
         return None
-    record["remarks"] = tuple(record["remarks"])
-    answer = Answer(probabilities, **record)
+    for name in ("remarks", "validation_right"):
+        record[name] = tuple(record.get(name, ()))
+    try:
+        answer = Answer(probabilities, **record)
+    except TypeError:
+        return None  # kept by another version
     return None if answer.error else answer
 
 
@@ -217,7 +235,7 @@ def _shipped(
         calls.probabilities,
         train_accuracy=float(np.mean(learnt.called == learnt.truth)),
         validation_accuracy=float(np.mean(calibrating.called == calibrating.truth)),
-        validation_count=len(calibrating),
+        validation_right=_answered(calibrating.called == calibrating.truth),
         fit_seconds=seconds,
         images_per_second=len(cell.test) / took,
         parameters=float(parameters(makings.model) + done.bundle.head.weight.size),
@@ -249,12 +267,16 @@ def _scored(dataset: Dataset, cell: Cell, learned: Any, seconds: float) -> Answe
         probabilities,
         train_accuracy=float(np.mean(known == learn.labels)),
         validation_accuracy=float(np.mean(held.argmax(axis=1) == validation.labels)),
-        validation_count=len(validation),
+        validation_right=_answered(held.argmax(axis=1) == validation.labels),
         fit_seconds=seconds,
         images_per_second=len(some) / took,
         parameters=float(learned.parameters),
         weights="",
     )
+
+
+def _answered(right: npt.NDArray[np.bool_]) -> tuple[bool, ...]:
+    return tuple(bool(r) for r in right)
 
 
 def failed(dataset: Dataset, cell: Cell, error: str) -> Answer:

@@ -16,22 +16,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytowell import registry, splits
-from cytowell.errors import Blocked, RecipeError, RunError, TooFewImages
+from cytowell.errors import RecipeError, RunError
 from cytowell.runs import table as tables
-from cytowell.runs.candidates import Candidate, Fit, candidates, fitted
-from cytowell.runs.cells import Answer, Cell, keep, kept, permute
+from cytowell.runs.candidates import Fit, candidates, fitted
+from cytowell.runs.cells import Answer, Cell, keep, kept
 from cytowell.runs.choose import Choice, choose
 from cytowell.runs.diagnose import curves
 from cytowell.runs.engines import engine
-from cytowell.runs.parts import by_unit
-from cytowell.runs.protocols import Division, Protocol, divisions
-from cytowell.runs.run import Run, Voice, check, train
-from cytowell.storage import explaining, write_text, write_with
-from cytowell.types import Dataset, Findings, IntArray, Split
-
-QUICK_ONES = ("knn", "logistic-regression", "random-forest", "svm", "gradient-boosting", "frozen")
-"""Learners of seconds: the control is run on them where there are any."""
+from cytowell.runs.grid import Done, Grid, cells, prepared, shuffled, tuned
+from cytowell.runs.protocols import Division, Protocol
+from cytowell.runs.run import Run, Voice, train
+from cytowell.storage import explaining, write_text
+from cytowell.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,11 @@ class Question:
         Draw learning and validation curves; run the control that must fall to chance; refit and
         export the cheapest of the best, which never saw the test part.
     tune
-        Trials of a search for each candidate's settings, judged by the first division's
-        validation part; 0 for none.
+        Trials of a search for each candidate's settings inside each division, judged by its own
+        validation part; 0 for none. A search before the divisions would know the test images of
+        all but one (Varma & Simon 2006, *BMC Bioinformatics* 7:91).
+    new_split
+        Divide the images anew, whatever split the data brings.
     engine, jobs, address
         Where cells are computed.
     """
@@ -62,18 +61,10 @@ class Question:
     permutation_control: bool = False
     choose: bool = False
     tune: int = 0
+    new_split: bool = False
     engine: str = "local"
     jobs: int = 1
     address: str = ""
-
-
-@dataclass(frozen=True)
-class Done:
-    """A cell with its answer, and class indices of its test part; shape (M,)."""
-
-    cell: Cell
-    answer: Answer
-    truth: IntArray
 
 
 @dataclass(frozen=True)
@@ -86,21 +77,6 @@ class Comparison:
     words: tuple[str, ...]
     choice: Choice | None = None
     run: Run | None = None
-
-
-@dataclass
-class _Grid:
-    """What the steps of a comparison hand on: the data as given, and with units for groups."""
-
-    given: Dataset
-    dataset: Dataset
-    question: Question
-    findings: Findings
-    units: IntArray
-    rows: IntArray
-    candidates: tuple[Candidate, ...]
-    outer: Split | None = None
-    done: list[Done] = field(default_factory=list)
 
 
 def compare(
@@ -122,6 +98,7 @@ def compare(
     """
     heard = voice or Voice()
     folder = Path(out)
+    dataset = dataset.in_order()
     chosen = candidates(question.words, question.fit, question.optimisers)
     if question.fit.raw_and_cropped and (why := no_wholes(dataset)):
         raise RecipeError(
@@ -129,12 +106,9 @@ def compare(
         )
     with explaining(folder):
         _claim(folder, dataset)
-        grid = _prepare(dataset, folder, question, chosen, heard)
-        if question.tune:
-            _tune(grid, folder, heard)
-            chosen = grid.candidates
-        work = _cells(grid)
-        control = _control(grid) if question.permutation_control else None
+        grid = prepared(dataset, folder, question, chosen, heard)
+        work = cells(grid, folder, heard)
+        control = shuffled(grid) if question.permutation_control else None
         _compute(grid, work, control, folder, heard)
         story = tables.tell(grid.dataset, question, chosen, grid.done, grid.units)
         if question.diagnose:
@@ -181,103 +155,9 @@ def _claim(folder: Path, dataset: Dataset) -> None:
     write_text(mark, json.dumps({"data": digest, "origin": dataset.origin}, indent=1) + "\n")
 
 
-def _prepare(
-    dataset: Dataset,
-    folder: Path,
-    question: Question,
-    chosen: tuple[Candidate, ...],
-    heard: Voice,
-) -> _Grid:
-    heard.said(f"checking {len(dataset)} images")
-    findings = check(dataset, heard)
-    write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
-    if findings.blocking:
-        raise Blocked(
-            " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
-        )
-    usable = (dataset.labels >= 0) & ~findings.excluded
-    splits.require_classes(dataset, usable)
-    units = splits.units_of(dataset, findings, question.fit.by_image)
-    rows = np.flatnonzero(usable).astype(np.int64)
-    if len(np.unique(units[rows])) < 2:
-        raise TooFewImages(
-            "All images belong to one group, or are copies of one another: nobody could judge.",
-            "Add images of other slides, plates or donors, or ask for --by-image.",
-        )
-    grouped = by_unit(dataset, findings, question.fit.by_image)
-    grid = _Grid(dataset, grouped, question, findings, units, rows, chosen)
-    if question.choose:
-        seed = question.fit.seed
-        grid.outer = splits.split(dataset, findings, seed=seed, by_image=question.fit.by_image)
-        splits.save(grid.outer, folder / "split.csv")
-        if not _is_given(question):
-            grid.rows = grid.outer.where("train", "validation")
-            heard.said(
-                f"{len(grid.outer.test)} images are set aside for what will be chosen; "
-                f"candidates are compared on the other {len(grid.rows)}"
-            )
-    return grid
-
-
-def _is_given(question: Question) -> bool:
-    """Whether candidates are compared on the very test part that the chosen one reports."""
-    return question.protocols[0].name == "holdout"
-
-
-def _cells(grid: _Grid) -> list[Cell]:
-    found = []
-    for protocol in grid.question.protocols:
-        parts = _divisions(grid, protocol)
-        for candidate in grid.candidates:
-            for d in parts:
-                found.append(_cell(candidate, protocol.name, d, grid.question.fit))
-    return found
-
-
-def _tune(grid: _Grid, folder: Path, heard: Voice) -> None:
-    """Put each candidate's best settings in its place."""
-    tuned = registry.part("cytowell.runs.tune:tuned", "--tune")
-    q = grid.question
-    division = _divisions(grid, q.protocols[0])[0]
-    grid.candidates = tuple(
-        tuned(grid.dataset, c, division, q.fit, q.tune, folder, heard) for c in grid.candidates
-    )
-
-
-def _divisions(grid: _Grid, protocol: Protocol) -> list[Division]:
-    seed, o = grid.question.fit.seed, grid.outer
-    if protocol.name == "holdout" and o is not None and _is_given(grid.question):
-        return [Division(0, seed, o.train, o.validation, o.test)]
-    return list(divisions(protocol, grid.dataset, grid.rows, grid.units, seed))
-
-
-def _cell(
-    candidate: Candidate, protocol: str, d: Division, fit: Fit, permuted: bool = False
-) -> Cell:
-    return Cell(candidate, protocol, d.fold, d.seed, d.train, d.validation, d.test, fit, permuted)
-
-
-def _control(grid: _Grid) -> tuple[Dataset, list[Cell]]:
-    """Give the data set with labels shuffled between units, and the cells of the control.
-
-    Units here are groups and copies even where single images were split: what then leaks from
-    one side to the other shows.
-    """
-    seed = grid.question.fit.seed
-    together = splits.units_of(grid.given, grid.findings)
-    copies = splits.units_of(grid.given, grid.findings, by_image=True)
-    shuffled = permute(grid.dataset, together, copies, seed)
-    quick = [c for c in grid.candidates if c.recipe.learner in QUICK_ONES]
-    some = quick or list(grid.candidates[:1])
-    first = grid.question.protocols[0]
-    parts = list(divisions(first, shuffled, grid.rows, grid.units, seed))
-    fit = grid.question.fit
-    return shuffled, [_cell(c, first.name, d, fit, permuted=True) for c in some for d in parts]
-
-
 def _compute(
-    grid: _Grid,
-    cells: Sequence[Cell],
+    grid: Grid,
+    work_on: Sequence[Cell],
     control: tuple[Dataset, list[Cell]] | None,
     folder: Path,
     heard: Voice,
@@ -285,11 +165,11 @@ def _compute(
     """Compute what is not kept yet, and keep it."""
     store = folder / "cells"
     work: list[tuple[int, Dataset, Cell, Path]] = []
-    everything = [(grid.dataset, c) for c in cells]
+    everything = [(grid.dataset, c) for c in work_on]
     if control is not None:
         everything += [(control[0], c) for c in control[1]]
-    digests = {id(d): d.digest() for d, _ in everything}
-    keys = [c.key(digests[id(d)]) for d, c in everything]
+    rows = {id(d): d.row_keys() for d in {id(d): d for d, _ in everything}.values()}
+    keys = [c.key(d, rows[id(d)]) for d, c in everything]
     found: dict[int, Answer] = {}
     for number, (data, cell) in enumerate(everything):
         known = kept(store, keys[number])
@@ -334,23 +214,31 @@ def _name(cell: Cell, key: str) -> str:
     return f"{plain}-{cell.protocol}{cell.fold}{mark}-{key[:6]}"
 
 
-def _curves(grid: _Grid, heard: Voice) -> pd.DataFrame:
-    first = next(d.cell for d in grid.done if not d.cell.permuted)
+def _curves(grid: Grid, heard: Voice) -> pd.DataFrame:
+    """Draw curves on the first division's own images, of candidates as they learnt there."""
+    mine = [d.cell for d in grid.done if not d.cell.permuted]
+    first = mine[0]
+    there = [c.candidate for c in mine if (c.protocol, c.fold) == (first.protocol, first.fold)]
     learn = np.sort(np.concatenate([first.train, first.validation]))
-    return curves(grid.dataset.take(learn), grid.candidates, grid.question.fit.seed, heard)
+    return curves(grid.dataset.take(learn), there, grid.question.fit.seed, heard)
 
 
-def _choose(grid: _Grid, folder: Path, heard: Voice) -> tuple[Choice, Run | None]:
+def _choose(grid: Grid, folder: Path, heard: Voice) -> tuple[Choice, Run | None]:
     """Choose by the validation parts, refit on the training part, judge by the test part."""
     first = grid.question.protocols[0].name
-    choice = choose([d for d in grid.done if d.cell.protocol == first and not d.cell.permuted])
+    mine = [d for d in grid.done if d.cell.protocol == first and not d.cell.permuted]
+    choice = choose(mine, grid.units)
     heard.said(choice.sentence)
     if choice.candidate is None or grid.outer is None:
         return choice, None
-    recipe = choice.candidate.recipe
-    if choice.candidate.network:
-        settings = fitted(recipe.settings, grid.question.fit, len(grid.outer.train))
+    o, seed = grid.outer, grid.question.fit.seed
+    usual = next(c for c in grid.candidates if c.name == choice.candidate.name)
+    # Each division found settings of its own; these are of the images that the refit learns from.
+    candidate = tuned(grid, usual, Division(0, seed, o.train, o.validation, o.test), folder, heard)
+    recipe = candidate.recipe
+    if candidate.network:
+        settings = fitted(recipe.settings, grid.question.fit, len(o.train))
         recipe = replace(recipe, settings=settings)
     place = folder / "chosen"
-    run = train(grid.given, place, recipe, grid.outer, resume=place.exists(), voice=heard)
-    return choice, run
+    run = train(grid.given, place, recipe, o, resume=place.exists(), voice=heard)
+    return replace(choice, candidate=candidate), run

@@ -16,7 +16,8 @@ import pandas as pd
 
 import cytowell
 from cytowell.errors import BadTable, CountError, RunError
-from cytowell.evaluation.differential import Differential, Line, differential
+from cytowell.evaluation.cell_kinds import TAKEN_FOR
+from cytowell.evaluation.differential import Differential, KnownErrors, Line, differential
 from cytowell.evaluation.pages import environment
 from cytowell.registry import did_you_mean
 from cytowell.runtime.bundle import Bundle
@@ -25,7 +26,8 @@ from cytowell.storage import replacing_folder, sha256, write_text, write_with
 from cytowell.types import COUNTED, FOUND, REPEATED
 
 ALL = "all"
-KINDS = ("white", "erythroblast", "platelet", "red cell", "other")
+KINDS = tuple(kind for kind in TAKEN_FOR if kind != "unknown")
+"""What somebody may say that a class is."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,12 @@ def count_of(
         )
     classes = [str(c)[2:] for c in frame.columns if str(c).startswith("p_")]
     frame = _once(frame)
-    calls, decided = _calls(frame)
+    calls, decided, reviewed = _calls(frame)
     if not classes:
         classes = sorted({c for c in calls if c})
     if not classes:
         raise BadTable("There is no call.", "Call the cells first: cytowell predict.")
-    confusion = None if bundle is None else _confusion(bundle, classes)
+    errors = None if bundle is None else _errors(bundle, classes)
     for name in kinds or {}:
         if name not in classes:
             raise CountError(f"There is no class {name!r}.", did_you_mean(name, classes))
@@ -147,7 +149,8 @@ def count_of(
             [decided[i] for i in cells],
             classes,
             kinds=kinds,
-            confusion=confusion,
+            errors=errors,
+            reviewed=[reviewed[i] for i in cells],
             interval=interval,
             ranges=ranges,
         )
@@ -190,25 +193,26 @@ def _with_found(slide: Differential, found: Counter[str]) -> Differential:
     return replace(slide, found=seen, notes=(*slide.notes, f"Counted and not called: {note}."))
 
 
-def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool]]:
-    """Give each image's call and whether it was decided; a person decides above the bundle."""
+def _calls(frame: pd.DataFrame) -> tuple[list[str], list[bool], list[str]]:
+    """Give each image's call, whether it was decided, and what a person found it to be before."""
     labels = frame["label"].tolist()
     blank = [""] * len(frame)
     columns = {c: frame[c].tolist() if c in frame else blank for c in ("truth", "who", "error")}
     sure = frame["decided"].tolist() if "decided" in frame else ["true"] * len(frame)
-    calls, decided = [], []
+    calls, decided, reviewed = [], [], []
     for i, label in enumerate(labels):
         by_hand = bool(columns["truth"][i] and columns["who"][i])
         failed = bool(columns["error"][i]) and not by_hand
         calls.append(columns["truth"][i] if by_hand else "" if failed else label)
+        certain = str(sure[i]).strip().lower() not in ("false", "0")
         # A person who names no class says that nobody can decide.
-        sure_enough = not columns["who"][i] and str(sure[i]).strip().lower() not in ("false", "0")
-        decided.append(by_hand or sure_enough)
-    return calls, decided
+        decided.append(by_hand or (certain and not columns["who"][i]))
+        reviewed.append(("decided" if certain else "undecided") if by_hand else "")
+    return calls, decided, reviewed
 
 
-def _confusion(bundle: Bundle, classes: list[str]) -> Any:
-    """Give the bundle's confusion matrix in the order of the table's classes."""
+def _errors(bundle: Bundle, classes: list[str]) -> KnownErrors:
+    """Give the bundle's known errors in the order of the table's classes."""
     facts = bundle.facts
     if sorted(facts.classes) != sorted(classes):
         raise CountError(
@@ -219,7 +223,11 @@ def _confusion(bundle: Bundle, classes: list[str]) -> Any:
     if not facts.confusion:
         raise CountError("The bundle holds no confusion matrix.", "Count without --bundle.")
     order = [facts.classes.index(c) for c in classes]
-    return np.array(facts.confusion)[np.ix_(order, order)]
+    every = np.array(facts.confusion)[np.ix_(order, order)]
+    if not facts.confusion_decided:
+        return KnownErrors(every)
+    decided = np.array(facts.confusion_decided)[np.ix_(order, order)]
+    return KnownErrors(decided, every.sum(axis=1) - decided.sum(axis=1))
 
 
 def read_ranges(path: str | Path) -> dict[str, tuple[float, float]]:
@@ -250,6 +258,7 @@ def _row(slide: Differential, line: Line) -> dict[str, Any]:
         "slide": slide.name,
         "class": line.name,
         "kind": line.kind,
+        "taken_for": TAKEN_FOR[line.kind],
         "count": line.count,
         "percent": line.share,
         "low": line.low,
@@ -306,6 +315,7 @@ def _shown(slide: Differential) -> dict[str, Any]:
             {
                 "name": line.name,
                 "kind": line.kind,
+                "taken_for": TAKEN_FOR[line.kind],
                 "count": line.count,
                 "share": "" if line.share is None else f"{line.share:.1f}",
                 "interval": span(line.low, line.high),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from cytowell import splits
 from cytowell.errors import SplitError, TooFewImages
 from cytowell.learners.frozen import FEW
 from cytowell.runs.recipe import Recipe
-from cytowell.types import BoolArray, Dataset, Findings, Predictions, Split
+from cytowell.types import BoolArray, Dataset, Findings, IntArray, Predictions, Split
 
 
 def divide(
     dataset: Dataset, findings: Findings, recipe: Recipe, split: Split | None
 ) -> tuple[Split, bool]:
     """Give the split, and whether it holds nothing back because a class has few images.
+
+    What the user set aside, in a split file or by the data, stays set aside however few images
+    there are; without a validation part the frozen learner calibrates out of fold.
 
     Raises
     ------
@@ -26,22 +31,58 @@ def divide(
     usable = (dataset.labels >= 0) & ~findings.excluded
     splits.require_classes(dataset, usable)
     rarest = int(np.bincount(dataset.labels[usable], minlength=len(dataset.classes)).min())
-    if recipe.learner == "frozen" and rarest < FEW:
-        _require_two_units(dataset, findings, recipe, usable)
+    units = splits.units_of(dataset, findings, recipe.by_image)
+    frozen = recipe.learner == "frozen"
+    given = _given(dataset, recipe, split)
+    set_aside = bool(np.isin(given[usable], ("validation", "test")).any())
+    if frozen and rarest < FEW and not set_aside:
+        kept = usable & (given != "excluded")
+        splits.require_classes(dataset, kept)
+        _require_two_units(dataset, units, kept)
         how = (
             f"nothing held back: a class has fewer than {FEW} images, so all figures come from "
             "grouped cross-validation"
         )
-        parts = np.where(usable, "train", "excluded")
+        parts = np.where(kept, "train", "excluded")
         return Split(parts, dataset.paths, how=how, seed=recipe.seed), True
-    made = split if split is not None else _made(dataset, findings, recipe)
+    if split is not None:
+        made = replace(split, parts=np.where(usable, split.parts, "excluded"))
+        _require_learnt(dataset, made, usable)
+        splits.refuse_torn(made.parts, units, dataset)
+    else:
+        # Few images calibrate better out of fold than by the two or three that could be cut off.
+        made = _made(dataset, findings, recipe, frozen and rarest < FEW)
+    if frozen and len(np.unique(units[made.train])) < 2:
+        raise SplitError(
+            "All images of the training part belong to one group, or are copies of one another: "
+            "the learner could not weigh its settings on images of another.",
+            "Mark images of other groups as train, or ask for --by-image.",
+        )
     for part, purpose in (("validation", "calibrate"), ("test", "judge")):
-        if not len(made.where(part)):
+        if not len(made.where(part)) and not (frozen and part == "validation"):
             raise TooFewImages(
                 f"No image is left to {purpose}: the split has no {part} part.",
-                "Add images, or use --learner frozen, which needs fewest.",
+                f"Mark images as {part} in the split, or leave it away to have one made.",
             )
     return made, False
+
+
+def _given(dataset: Dataset, recipe: Recipe, split: Split | None) -> npt.NDArray[np.str_]:
+    """Give the part that the user chose for each sample, "" for none."""
+    if split is not None:
+        return split.parts
+    if recipe.new_split:
+        return np.full(len(dataset), "")
+    return splits.given_parts(dataset)
+
+
+def _require_learnt(dataset: Dataset, made: Split, usable: BoolArray) -> None:
+    missing = set(dataset.labels[usable].tolist()) - set(dataset.labels[made.train].tolist())
+    if missing:
+        raise SplitError(
+            f"The split leaves no image of {dataset.classes[min(missing)]!r} to learn from.",
+            "Mark some of them as train.",
+        )
 
 
 def by_unit(dataset: Dataset, findings: Findings | None, by_image: bool) -> Dataset:
@@ -50,9 +91,17 @@ def by_unit(dataset: Dataset, findings: Findings | None, by_image: bool) -> Data
     So that a learner's folds keep copies together as well as groups, and single images where that
     was asked for.
     """
-    units = splits.units_of(dataset, findings, by_image)
-    samples = zip(dataset.samples, units.tolist(), strict=True)
-    return replace(dataset, samples=tuple(replace(s, group=f"unit {u}") for s, u in samples))
+    units = splits.units_of(dataset, findings, by_image).tolist()
+    members: dict[int, list[str]] = {}
+    for unit, key in zip(units, dataset.row_keys(), strict=True):
+        members.setdefault(unit, []).append(key)
+    # By what is in them, not by their numbers: what is kept by groups outlives another table.
+    names = {
+        unit: hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+        for unit, keys in members.items()
+    }
+    samples = zip(dataset.samples, units, strict=True)
+    return replace(dataset, samples=tuple(replace(s, group=f"unit {names[u]}") for s, u in samples))
 
 
 def with_parts(calls: Predictions, made: Split) -> Predictions:
@@ -62,10 +111,7 @@ def with_parts(calls: Predictions, made: Split) -> Predictions:
     return replace(calls, samples=samples)
 
 
-def _require_two_units(
-    dataset: Dataset, findings: Findings, recipe: Recipe, usable: BoolArray
-) -> None:
-    units = splits.units_of(dataset, findings, recipe.by_image)
+def _require_two_units(dataset: Dataset, units: IntArray, usable: BoolArray) -> None:
     for c, name in enumerate(dataset.classes):
         if len(np.unique(units[usable & (dataset.labels == c)])) < 2:
             raise SplitError(
@@ -75,7 +121,7 @@ def _require_two_units(
             )
 
 
-def _made(dataset: Dataset, findings: Findings, recipe: Recipe) -> Split:
+def _made(dataset: Dataset, findings: Findings, recipe: Recipe, few: bool) -> Split:
     given = dataset
     if recipe.new_split:
         given = replace(dataset, samples=tuple(replace(s, split=None) for s in dataset.samples))
@@ -83,7 +129,7 @@ def _made(dataset: Dataset, findings: Findings, recipe: Recipe) -> Split:
         given,
         findings,
         test=recipe.test,
-        validation=recipe.validation,
+        validation=0.0 if few else recipe.validation,
         seed=recipe.seed,
         by_image=recipe.by_image,
     )

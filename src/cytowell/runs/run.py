@@ -214,7 +214,7 @@ def _again(
 ) -> Run:
     """Learn once more, from training and test part together; the twin's figures stand."""
     made = twin.split
-    if not len(made.validation):
+    if not len(made.validation) and not len(made.test):
         heard.said("the twin already learnt from every image")
         _copy(twin.folder, folder)
         return replace(twin, folder=folder, bundle=folder / "bundle")
@@ -258,6 +258,7 @@ def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Ru
     heard.said("figures and report")
     positive = told.recipe.positive or None
     metrics = evaluate(told.calls, positive=positive, seed=told.recipe.seed)
+    metrics["confusion_decided"] = story.decided_counts(told.calls)
     part = "out of fold" if told.out_of_fold else "test"
     story.save_bundle(folder / "bundle", done.bundle, told.origin(), metrics, part)
     bundle = load(folder / "bundle")

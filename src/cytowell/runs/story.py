@@ -89,16 +89,28 @@ def save_bundle(
     folder: Path, bundle: Bundle, origin: Mapping[str, Any], metrics: Mapping[str, Any], part: str
 ) -> None:
     """Write the bundle with its confusion matrix, its origin and its model card."""
-    counts = metrics["confusion"]["counts"]
     facts = replace(
         bundle.facts,
-        confusion=tuple(tuple(int(v) for v in row) for row in counts),
+        confusion=_matrix(metrics["confusion"]["counts"]),
+        confusion_decided=_matrix(metrics.get("confusion_decided", ())),
         confusion_of=part,
         origin={**bundle.facts.origin, **origin},
         positive=metrics.get("positive"),
     )
     made = Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
     made.save(folder, card(facts, metrics))
+
+
+def _matrix(counts: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(v) for v in row) for row in counts)
+
+
+def decided_counts(calls: Predictions) -> list[list[int]]:
+    """Count decided calls (C, C), truth down, calls across: what counts of a slide are made of."""
+    counts = np.zeros((len(calls.classes), len(calls.classes)), dtype=np.int64)
+    inside = calls.readable & calls.decided & (calls.truth >= 0)
+    np.add.at(counts, (calls.truth[inside], calls.called[inside]), 1)
+    return [[int(v) for v in row] for row in counts]
 
 
 def card(facts: Facts, metrics: Mapping[str, Any]) -> str:

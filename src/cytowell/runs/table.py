@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 
 from cytowell.evaluation.comparison import (
     Pair,
+    accuracy_interval,
     corrected_t_p,
     in_words,
     inseparable,
@@ -21,7 +22,6 @@ from cytowell.evaluation.comparison import (
 )
 from cytowell.evaluation.comparison_page import write_page
 from cytowell.evaluation.diagnosis import diagnosis
-from cytowell.evaluation.intervals import bootstrap, wilson
 from cytowell.evaluation.metrics import evaluate
 from cytowell.storage import write_with
 from cytowell.types import Dataset, FloatArray, IntArray, Predictions
@@ -36,8 +36,6 @@ CELLS = (
     "learner", "protocol", "fold", "seed", "permuted", "train_accuracy", "validation_accuracy",
     "test_accuracy", "macro_f1", "test_images", "fit_seconds", "images_per_second", "error",
 )  # fmt: skip
-
-RESAMPLES = 400
 
 LEAK = 0.001
 """Chance of a false alarm of the control, for each candidate."""
@@ -90,6 +88,12 @@ def tell(
     cells = pd.DataFrame([_cell_row(dataset, d) for d in done], columns=list(CELLS))
     spread = _spread(cells)
     words = _words(table, whole, compared, spread, done, groups)
+    if question.tune:
+        words = (
+            *words,
+            f"Settings were searched in {question.tune} trials inside each division, on its own "
+            "training and validation images; no image that it tests had a say.",
+        )
     if dataset.synthetic:
         words = ("These images are synthetic: the figures say how the tool works.", *words)
     return Told(
@@ -138,7 +142,7 @@ def _row(
     figures = [_figures(dataset, d) for d in done]
     right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
     accuracy = float(right.mean())
-    low, high = _ends(right, test_rows, groups[test_rows])
+    low, high = accuracy_interval(right, test_rows, groups[test_rows], len(done), mean_learnt(done))
     train = float(np.mean([d.answer.train_accuracy for d in done]))
     chance = float(np.bincount(truth).max() / len(truth))
     return row | {
@@ -159,13 +163,9 @@ def _row(
     }
 
 
-def _ends(right: FloatArray, rows: IntArray, groups: npt.NDArray[np.str_]) -> tuple[float, float]:
-    """Give the 95 % interval: Wilson's where each image stands alone and once, else by group."""
-    if len(np.unique(rows)) == len(rows) and len(np.unique(groups)) == len(rows):
-        ends = wilson(float(right.sum()), len(right))
-    else:
-        ends = bootstrap(lambda truth, p: float(p.mean()), rows, right, groups, resamples=RESAMPLES)
-    return ends if ends is not None else (float("nan"), float("nan"))
+def mean_learnt(done: Sequence[Any]) -> float:
+    """Give the mean number of images that the cells learnt from."""
+    return float(np.mean([len(d.cell.train) for d in done]))
 
 
 def _figures(dataset: Dataset, d: Any) -> dict[str, float]:
@@ -233,7 +233,8 @@ def _pair_table(
         over = float("nan")
         if len(a) > 1:
             difference = np.array([_accuracy(x) - _accuracy(y) for x, y in zip(a, b, strict=True)])
-            over = corrected_t_p(difference, len(a[0].cell.test), len(a[0].cell.train))
+            tested = float(np.mean([len(x.cell.test) for x in a]))
+            over = corrected_t_p(difference, tested, mean_learnt(a))
         rows.append(
             {
                 "first": names[p.first],

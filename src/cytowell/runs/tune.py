@@ -1,7 +1,8 @@
-"""A search for settings before the comparison: Optuna asks, the validation part answers.
+"""A search for settings inside a division: Optuna asks, its validation part answers.
 
-The test parts have no say. Trials are kept in ``tune.db``, so that a search that was interrupted
-goes on and one that grew adds to what is known.
+The division's test part has no say; the next division searches anew (nested cross-validation,
+Varma & Simon 2006, doi 10.1186/1471-2105-7-91). Trials are kept in ``tune.db``, so that a search
+that was interrupted goes on and one that grew adds to what is known.
 """
 
 from __future__ import annotations
@@ -50,21 +51,18 @@ def tuned(
     if not candidate.network and candidate.recipe.learner not in KNOBS:
         return candidate
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    asked = replace(fit, views=None)  # the candidate's settings have them
-    study = _study(
-        f"{candidate.name}, seed {division.seed}, {asked}, {dataset.digest()[:12]}",
-        folder / "tune.db",
-        fit.seed,
-    )
+    # Kept by what the images are: a search of one fold says nothing of another's.
+    whole = Cell(
+        candidate, "tune", 0, division.seed, division.train, division.validation,
+        division.validation, fit,
+    )  # fmt: skip
+    study = _study(f"{candidate.name}, {whole.key(dataset)}", folder / "tune.db", fit.seed)
     if not study.trials:
         study.enqueue_trial(_as_it_is(candidate))
 
     def ask(trial: Any) -> float:
         made = _turned(candidate, trial)
-        cell = Cell(
-            made, "tune", trial.number, division.seed, division.train, division.validation,
-            division.validation, fit,
-        )  # fmt: skip
+        cell = replace(whole, candidate=made, fold=trial.number)
         answer = compute(dataset, cell, pointed=_reporter(trial))
         if answer.error:
             raise optuna.TrialPruned(answer.error)

@@ -78,6 +78,8 @@ class Facts:
     calls
         Classes of a detector whose objects the bundle is for, such as WBC; other objects are
         counted and not called. Empty for every object.
+    confusion_decided
+        The same of the calls that were decided; empty where a bundle does not say.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
     """
@@ -90,6 +92,7 @@ class Facts:
     positive: str | None = None
     maps: tuple[MapSlice, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    confusion_decided: tuple[tuple[int, ...], ...] = ()
     confusion_of: str = ""
     calls: tuple[str, ...] = ()
     synthetic: bool = False
@@ -108,7 +111,11 @@ class Facts:
             "temperature": self.temperature,
             "thresholds": {"probability": self.threshold, "distance": self.farthest},
             "maps": [[m.name, m.start, m.stop] for m in self.maps] or "none",
-            "confusion": {"of": self.confusion_of, "counts": [list(r) for r in self.confusion]},
+            "confusion": {
+                "of": self.confusion_of,
+                "counts": [list(r) for r in self.confusion],
+                "decided": [list(r) for r in self.confusion_decided],
+            },
             "synthetic": self.synthetic,
             "origin": self.origin,
         }
@@ -131,6 +138,7 @@ class Facts:
             positive=record["positive"],
             maps=() if maps == "none" else tuple(MapSlice(*m) for m in maps),
             confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
+            confusion_decided=tuple(tuple(r) for r in record["confusion"].get("decided", ())),
             confusion_of=record["confusion"]["of"],
             calls=tuple(str(c) for c in record.get("calls", ())),
             synthetic=record["synthetic"],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cytowell.errors import SplitError
+from cytowell.storage import sha256
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -132,15 +135,22 @@ class Dataset:
             rows.append(row | dict(s.extra))
         return pd.DataFrame(rows)
 
+    def row_keys(self) -> tuple[str, ...]:
+        """Give all that decides what each sample is, as text: the file's bytes, never its place.
+
+        Whatever is kept for samples is kept by these, not by their positions, so that it never
+        comes back for others: a table may name them in any order.
+        """
+        return tuple(_row_key(s) for s in self.samples)
+
+    def in_order(self) -> Dataset:
+        """Give the same samples in the one order that does not depend on the table's rows."""
+        keys = self.row_keys()
+        return self.take(sorted(range(len(self)), key=lambda i: keys[i]))
+
     def digest(self) -> str:
-        """Hash what was learnt from: file names, sizes and labels, whatever the folder's place."""
-        entries = []
-        for s in self.samples:
-            file = Path(s.path.split("::")[0])
-            size = file.stat().st_size if file.exists() else 0
-            member = s.path.split("::")[1] if "::" in s.path else ""
-            entries.append(f"{file.name}|{member}|{size}|{s.label}|{s.box}")
-        return _digest(entries)
+        """Hash the rows, whatever their order and the folder's place."""
+        return _digest(self.row_keys())
 
 
 @dataclass(frozen=True)
@@ -244,7 +254,8 @@ class Split:
 
     def digest(self) -> str:
         """Hash of who is where, independent of the folder's place."""
-        return _digest(f"{Path(p).name}|{q}" for p, q in zip(self.paths, self.parts, strict=True))
+        places = _from_common_folder(self.paths)
+        return _digest(f"{p}|{q}" for p, q in zip(places, self.parts, strict=True))
 
     def frame(self) -> pd.DataFrame:
         """Give the split as a table: path, split."""
@@ -298,6 +309,39 @@ class Split:
 def _digest(lines: Iterable[str]) -> str:
     # A name that is not UTF-8 on disk is hashed by its own bytes.
     return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
+
+
+def _row_key(s: Sample) -> str:
+    file, _, member = s.path.partition("::")
+    box = None if s.box is None else (s.box.x, s.box.y, s.box.width, s.box.height)
+    extra = sorted((str(k), str(v)) for k, v in s.extra.items())
+    row = (Path(file).name, member, content(file), s.label, s.group, s.split, s.subclass, box,
+           s.nothing, extra)  # fmt: skip
+    # A name that is not UTF-8 on disk is spelt out by its own bytes.
+    return json.dumps(row, default=str)
+
+
+def content(path: str) -> str:
+    """Hash a file's bytes, again only if it has changed; "" where there is none."""
+    try:
+        found = Path(path).stat()
+        return _content(path, found.st_size, found.st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1 << 18)
+def _content(path: str, size: int, changed: int) -> str:
+    return sha256(path)
+
+
+def _from_common_folder(paths: Sequence[str]) -> list[str]:
+    """Give paths as from the deepest folder that holds all of them."""
+    try:
+        common = os.path.commonpath([str(Path(p).parent) for p in paths])
+    except ValueError:
+        return [Path(p).name for p in paths]
+    return [os.path.relpath(p, common or ".") for p in paths]
 
 
 def printable(name: str) -> str:
