@@ -18,6 +18,7 @@ from sklearn.metrics import log_loss
 
 from cytowell import registry
 from cytowell.errors import RecipeError
+from cytowell.evaluation.cell_kinds import kind_of
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
@@ -88,6 +89,8 @@ class Candidate:
 
     def __str__(self) -> str:
         seen = "whole picture" if self.record.crop >= 1 else f"centre {self.record.crop:.0%}"
+        if self.record.cell is not None:
+            seen = "view of single cells"
         return f"{self.backbone.name}, {seen}, stages {'+'.join(self.stages)}"
 
 
@@ -178,11 +181,15 @@ class FrozenLearner:
         s: Frozen = task.settings
         few = learn.take(_few(learn, WEIGHED, task.seed))
         tried: list[Candidate] = []
-        for backbone in open_backbones(s.backbones):
+        for backbone in suitable(open_backbones(s.backbones), learn.classes):
             known = min(tried, key=lambda c: c.loss).record.crop if tried else None
-            for crop in s.crops if known is None else (known,):
+            crops = s.crops if known is None else (known,)
+            view = task.reading.cell or backbone.record.cell
+            for crop in (1.0,) if view is not None else crops:
                 record = replace(backbone.record, crop=crop).read_as(task.reading)
-                task.said(f"looking through {backbone.name}, crop {crop:g}")
+                record = replace(record, cell=view)
+                seen = "the view of single cells" if view is not None else f"crop {crop:g}"
+                task.said(f"looking through {backbone.name}, {seen}")
                 features = cached_features(
                     backbone.session, backbone.digest, record, few.samples, task.ticked
                 )
@@ -265,6 +272,17 @@ def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:
             "Give --backbone a bundle's folder or an ONNX file.",
         )
     return found
+
+
+def suitable(backbones: list[FrozenBackbone], classes: Sequence[str]) -> list[FrozenBackbone]:
+    """Leave out networks of single stained cells where no class is a cell of blood.
+
+    They see a window about a nucleus: wells and tissue have none, and what is chosen for them must
+    not depend on how the network for blood was trained. A network that is named alone stays.
+    """
+    if len(backbones) < 2 or sum(kind_of(c, {}) not in ("unknown", "other") for c in classes) > 1:
+        return backbones
+    return [b for b in backbones if b.record.cell is None] or backbones
 
 
 def stage_sets(maps: Sequence[MapSlice]) -> list[tuple[str, ...]]:
