@@ -26,6 +26,9 @@ ALIKE = 0.8
 SAME_FIELD = 0.7
 """Correlation of two neighbourhoods from which they are one; of different fields it is below .4."""
 
+SHIFT = 3
+"""Pixels by which a cell's place may differ between two fields."""
+
 AROUND = 2.0
 """How far a neighbourhood reaches from the cell's middle, in sides of the cell."""
 
@@ -65,7 +68,9 @@ def seen_twice(cells: Sequence[Sample], record: Preprocessing | None = None) -> 
         for i, s in enumerate(cells)
     ]
     vectors = np.stack([_normed(c.pixels) for c in found])
-    alike = vectors @ vectors.T
+    # A detector's box is off by some pixels from field to field.
+    shifted = [_shifted(fields[c.path], c) for c in found]
+    alike = np.stack([np.max(vectors @ s.T, axis=1) for s in shifted])
     repeats: dict[int, int] = {}
     for later in range(len(found)):
         for earlier in np.argsort(-alike[later, :later], kind="stable"):
@@ -78,6 +83,17 @@ def seen_twice(cells: Sequence[Sample], record: Preprocessing | None = None) -> 
                 repeats[other.row] = one.row
                 break
     return repeats
+
+
+def _shifted(field: _Grey, cell: _Cell) -> _Grey:
+    """Give the cell's pixels under every shift by a few pixels, each normed; (S, P)."""
+    return np.stack(
+        [
+            _normed(_patch(field, cell.x + right, cell.y + down))
+            for down in range(-SHIFT, SHIFT + 1)
+            for right in range(-SHIFT, SHIFT + 1)
+        ]
+    )
 
 
 def _side(sample: Sample) -> float:
@@ -116,8 +132,8 @@ def _same_field(one_field: _Grey, one: _Cell, other_field: _Grey, other: _Cell) 
     reach = round(AROUND * CELL_SIDE)
     best = 0.0
     ax, ay = round(one.x), round(one.y)
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
+    for down in range(-SHIFT, SHIFT + 1):
+        for right in range(-SHIFT, SHIFT + 1):
             bx, by = round(other.x) + right, round(other.y) + down
             left, up = min(reach, ax, bx), min(reach, ay, by)
             wide = min(reach, one_field.shape[1] - ax, other_field.shape[1] - bx)
