@@ -29,11 +29,21 @@ def command(bundle: BundleArgument, json_: JsonOption = False) -> None:
     print(f"classes       {', '.join(facts.classes)}")
     print(f"positive      {facts.positive or 'none'}")
     seen = facts.preprocessing
-    print(f"input         {seen.size} px, crop {seen.crop:g}")
-    print(
-        f"boxes         middle {seen.middle_of_boxes:.0%}, margin {seen.margin:g}"
-        f"{', square' * seen.square}{', round' * seen.round}"
-    )
+    if seen.cell is not None:
+        view = seen.cell
+        print(f"input         {seen.size} px, canonical view of a cell")
+        print(
+            f"window        {view.window:g} diameters of the nucleus"
+            f"{', light divided out' * view.light}{', centred on the nucleus' * view.centre}"
+        )
+    else:
+        print(f"input         {seen.size} px, crop {seen.crop:g}")
+        print(
+            f"boxes         middle {seen.middle_of_boxes:.0%}, margin {seen.margin:g}"
+            f"{', square' * seen.square}{', round' * seen.round}"
+        )
+    if loaded.subclasses is not None:
+        print(f"kinds         {', '.join(n for n, _ in loaded.subclasses.names)}")
     print(f"temperature   {facts.temperature:.3f}")
     print(f"threshold     {facts.threshold:.3f}")
     print(f"maps          {', '.join(m.name for m in facts.maps) or 'none'}")

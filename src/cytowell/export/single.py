@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from cytowell.types import Pixels
 
 OPSET = 18
 """The first whose Resize can antialias, as Pillow's always does."""
+
+PICTURE = "an upright picture, RGB"
+CANONICAL = "the canonical view of one cell (cytowell.images.see): light divided out, RGB"
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic", "box": "linear"}
 
@@ -48,21 +53,32 @@ def write(bundle: Bundle, out: Path) -> None:
     """Write a bundle as one ONNX file, after comparing it with the bundle on generated pixels.
 
     Its input `image` is uint8 (height, width, 3), upright RGB; its output `probabilities` is
-    float (1, C). Channels and intensity window of 16-bit images are for the caller to apply.
+    float (1, C). Channels and intensity window of 16-bit images are for the caller to apply; where
+    the bundle sees cells in their canonical view, that window is the input (`images.see`), for no
+    graph finds a nucleus, and the metadata entry `input` says so.
 
     Raises
     ------
     ParityError
         If a probability differs by more than 0.01 from the bundle's.
     """
-    model = single(bundle)
-    _prove(bundle, model)
+    plain = copy.copy(bundle)
+    record = replace(bundle.facts.preprocessing, cell=None)
+    plain.facts = replace(bundle.facts, preprocessing=record)
+    model = single(plain, CANONICAL if bundle.facts.preprocessing.cell is not None else PICTURE)
+    _prove(plain, model)
     data = model.SerializeToString()
     write_with(out, lambda beside: beside.write_bytes(data))
 
 
-def single(bundle: Bundle) -> onnx.ModelProto:
-    """Give the graph: crop, resize, backbone, head, temperature, softmax."""
+def single(bundle: Bundle, shown: str = PICTURE) -> onnx.ModelProto:
+    """Give the graph: crop, resize, backbone, head, temperature, softmax.
+
+    Parameters
+    ----------
+    shown
+        What the metadata say that the input is.
+    """
     before = _preparation(bundle.facts.preprocessing)
     backbone = onnx.load_from_string(bundle.model)
     joined = compose.merge_models(
@@ -76,6 +92,7 @@ def single(bundle: Bundle) -> onnx.ModelProto:
     for key, value in (
         ("classes", ", ".join(bundle.classes)),
         ("bundle", bundle.digest),
+        ("input", shown),
         ("use", "research use only, not an in vitro diagnostic"),
     ):
         entry = whole.metadata_props.add()

@@ -119,6 +119,8 @@ class Preprocessing:
     @property
     def middle_of_boxes(self) -> float:
         """The share of a box, about its middle, that is looked at."""
+        if self.cell is not None:
+            return 1.0
         return self.crop if self.crop_boxes and not self.whole else 1.0
 
     @property
