@@ -189,6 +189,12 @@ def test_what_a_person_called_is_not_corrected() -> None:
     found = differential("s", calls, [True] * 100, CLASSES, errors=errors, reviewed=by_hand)
     assert line(found, "neutrophil").corrected == pytest.approx(60, abs=0.5)
     assert "30 cells were called by a person" in " ".join(found.notes)
+    alone = differential(
+        "s", calls, [True] * 100, CLASSES, errors=errors, reviewed=["decided"] * 100
+    )
+    for found_line in (line(found, "neutrophil"), line(alone, "neutrophil")):
+        assert found_line.corrected_low < 55, "a hundred cells are still a sample of the slide"
+        assert found_line.corrected_high > 65
     left = differential("s", calls, [True] * 70 + [False] * 30, CLASSES, errors=errors)
     assert line(left, "neutrophil").corrected == pytest.approx(60, abs=0.5)
 

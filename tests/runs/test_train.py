@@ -99,6 +99,12 @@ def test_the_bundle_says_where_it_comes_from(plain: Run, plenty: Dataset) -> Non
     assert facts.synthetic
     assert facts.confusion_of == "test"
     assert np.sum(facts.confusion) == len(plain.split.test)
+    calls = pd.read_csv(plain.folder / "predictions.csv")
+    sure = calls[calls["decided"]]
+    names = list(facts.classes)
+    for i, truth in enumerate(names):
+        here = sure.loc[sure["truth"] == truth, "label"].value_counts()
+        assert list(facts.confusion_decided[i]) == [here.get(n, 0) for n in names]
     assert np.trace(facts.confusion) == round(
         plain.metrics["accuracy"]["value"] * len(plain.split.test)
     )

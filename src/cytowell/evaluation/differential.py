@@ -160,25 +160,18 @@ def differential(
     corrected = None
     if errors is not None and total:
         corrected = _corrected(tally, errors, white, seed)
-    lines = []
-    for i, c in enumerate(classes):
-        counted = what[i] in ("white", "erythroblast") and total > 0
-        better = None if corrected is None or not counted else corrected[:, i]
-        share = 100.0 * float(counts[i]) / total if counted else None
-        lines.append(
-            Line(
-                c,
-                int(counts[i]),
-                share,
-                None if not counted else float(low[i]),
-                None if not counted else float(high[i]),
-                None if better is None else float(better[0]),
-                None if better is None else float(better[1]),
-                None if better is None else float(better[2]),
-                what[i],
-                _review(c, what[i], share if better is None else float(better[0]), ranges or {}),
-            )
+    lines = [
+        _line(
+            c,
+            what[i],
+            int(counts[i]),
+            total,
+            (float(low[i]), float(high[i])),
+            None if corrected is None else corrected[:, i],
+            ranges or {},
         )
+        for i, c in enumerate(classes)
+    ]
     young = [i for i, c in enumerate(classes) if white[i] and is_immature(c)]
     immature = 100.0 * float(counts[young].sum()) / total if young and total else None
     notes = (
@@ -187,6 +180,23 @@ def differential(
         *_correction_notes(errors, int(tally.reviewed.sum())),
     )
     return Differential(name, tuple(lines), total, undecided, unread, immature, notes)
+
+
+def _line(
+    name: str,
+    kind: str,
+    count: int,
+    white: int,
+    ends: tuple[float, float],
+    corrected: FloatArray | None,
+    ranges: Mapping[str, tuple[float, float]],
+) -> Line:
+    if kind not in ("white", "erythroblast") or not white:
+        return Line(name, count, None, None, None, kind=kind, review=_review(name, kind, None, {}))
+    share = 100.0 * count / white
+    better = (None, None, None) if corrected is None else tuple(float(v) for v in corrected)
+    shown = share if better[0] is None else better[0]
+    return Line(name, count, share, *ends, *better, kind, _review(name, kind, shown, ranges))
 
 
 @dataclass(frozen=True)
@@ -263,12 +273,30 @@ def _corrected(
     called = tally.counts - tally.reviewed
     if errors.undecided is None:
         called = called + tally.undecided
-    shares = true_cells(called, errors, tally.open_share, seed) + tally.reviewed
+    shares = true_cells(called, errors, tally.open_share, seed)
+    if tally.reviewed.any():
+        shares = _joined(shares, int(called.sum()), tally.reviewed, seed)
     whole = shares[:, white].sum(axis=1, keepdims=True)
     shares = 100 * shares / np.maximum(whole, 1e-12)
     tail = 100 * (1 - CONFIDENCE) / 2
     limits = np.percentile(shares[1:], [tail, 100 - tail], axis=0)
     return np.concatenate([shares[:1], limits])
+
+
+def _joined(
+    cells: FloatArray, called: int, reviewed: npt.NDArray[np.integer], seed: int
+) -> FloatArray:
+    """Add what a person called to draws of what the classifier called.
+
+    Both are samples of the slide: how many of each there are, and of which classes, is drawn too.
+    """
+    rng = np.random.default_rng([seed, 1])
+    draws, by_hand = len(cells) - 1, int(reviewed.sum())
+    share = rng.beta(called + 0.5, by_hand + 0.5, draws) if called else np.zeros(draws)
+    total = called + by_hand
+    theirs = (1 - share)[:, None] * total * rng.dirichlet(reviewed + 0.5, draws)
+    ours = cells[1:] * (share * total / max(called, 1))[:, None]
+    return np.concatenate([cells[:1] + reviewed, ours + theirs])
 
 
 def true_cells(
