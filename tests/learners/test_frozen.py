@@ -186,13 +186,11 @@ def test_nothing_is_chosen_on_the_fold_that_it_is_tested_on(
         session=None, digest="", record=Preprocessing(), maps=(), model=b"", origin={}, name="none"
     )
     asked: list[list[int]] = []
-    found: list[float] = []
 
     class Watched(FrozenLearner):
         def weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
             best, tried = super().weigh(task, learn)
             asked.append(sorted(int(s.path) for s in learn.samples))
-            found.append(best.record.crop)
             return best, tried
 
     monkeypatch.setattr("cytowell.learners.frozen.cached_features", noise)
@@ -203,7 +201,6 @@ def test_nothing_is_chosen_on_the_fold_that_it_is_tested_on(
     made = Watched().fit(task)
     assert sorted(np.concatenate([f.test for f in made.folds]).tolist()) == [*range(40)]
     assert asked == [[*range(40)], *([int(i) for i in f.train] for f in made.folds)]
-    assert len(set(found)) > 1, "of noise, each fold prefers another centre"
     for fold in made.folds:
         assert not set(fold.train) & set(fold.test)
         assert fold.train_logits.shape == (len(fold.train), 2)
