@@ -267,8 +267,10 @@ def test_of_few_nothing_is_held_back(scarce: Run, few: Dataset) -> None:
     assert facts.confusion_of == "out of fold"
     assert np.sum(facts.confusion) == len(few)
     assert facts.origin["images"] == {"train": len(few), "validation": 0, "test": 0}
+    assert not facts.origin["promise"]["made"]
     html = scarce.report.read_text(encoding="utf-8")
     assert "none was held back for good" in html
+    assert "No promise is made that at most 1.0 % of the calls are wrong" in html
     fitted = load(scarce.bundle).predict(few)
     honest = frame["label"].to_numpy() == frame["truth"].to_numpy()
     assert np.mean(np.array(fitted.labels) == frame["truth"].to_numpy()) >= np.mean(honest)
