@@ -68,7 +68,7 @@ def keeps_its_promises(titre: Titre, layout: Layout) -> None:
     below, above = titre.open_ends
     assert low is None or not below
     assert high is None or not above
-    limits = span(low, high, titre.unit)
+    limits = span(low, high, titre.unit, layout.threshold)
     if below and above:
         assert (titre.reported, limits) == ("not bracketed", "")
     elif below or above:
@@ -91,9 +91,11 @@ def keeps_its_promises(titre: Titre, layout: Layout) -> None:
     if titre.verdict == "adequate":
         assert low is not None
         assert low >= layout.threshold
+        assert printed(limits)[0] >= layout.threshold
     if titre.verdict == "not adequate":
         assert high is not None
         assert high < layout.threshold
+        assert printed(limits)[-1] < layout.threshold
 
 
 def counts(wells: int, dilutions: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -314,6 +316,8 @@ def test_a_bound_is_the_limit_and_rounded_away_from_what_was_measured() -> None:
     assert number(999.6, "dilution factor", DOWN) == "999"
     assert span(0.0244, 0.0251, "IU/mL") == "0.02 to 0.03"
     assert span(None, 0.0244, "IU/mL") == "0.03 or less"
+    assert span(0.09, 0.4936, "IU/mL", threshold=0.5) == "0.09 to 0.494"
+    assert span(0.3335, 0.494, "IU/mL", threshold=0.333) == "0.333 to 0.50"
 
 
 @given(st.floats(1e-6, 1e12), st.sampled_from(["IU/mL", "TCID50 per mL", "dilution factor"]))

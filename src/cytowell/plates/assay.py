@@ -324,9 +324,8 @@ def _reported(titre: Titre, layout: Layout) -> Titre:
     if below and above:
         shown = "not bracketed"
     elif titre.bound is not None:
-        shown = f"< {number(titre.bound, titre.unit, UP)}" if below else (
-            f"> {number(titre.bound, titre.unit, DOWN)}"
-        )  # fmt: skip
+        sign, rounding = ("<", UP) if below else (">", DOWN)
+        shown = f"{sign} {number(titre.bound, titre.unit, rounding, layout.threshold)}"
     verdict = ""
     if titre.unit == "IU/mL" and count.role == "test":
         verdict = "indeterminate"
