@@ -264,10 +264,12 @@ def _in_units(
 
     below, above = mine.open_ends
     bound = limits[1] if below else limits[0]
-    if bound is None and below != above and points[i].bound is not None:
-        bound = points[i].bound - reference.log10_d50
+    outermost = points[i].bound
+    if bound is None and below != above and outermost is not None:
+        bound = outermost - reference.log10_d50
         bound = max(bound, exact) if below else min(bound, exact)
     flips = points[i].flips
+    assert flips is not None
     flags = [f for f in titre.flags if f != "outside_curve"]
     flags += ["outside_curve"] if stretched else []
     flags += [f"reference_{f}" for f in reference.flags if i != j and f != "no_partial_response"]
