@@ -68,7 +68,7 @@ def keeps_its_promises(titre: Titre, layout: Layout) -> None:
     below, above = titre.open_ends
     assert low is None or not below
     assert high is None or not above
-    limits = span(low, high, titre.unit)
+    limits = span(low, high, titre.unit, layout.threshold)
     if below and above:
         assert (titre.reported, limits) == ("not bracketed", "")
     elif below or above:
@@ -91,9 +91,11 @@ def keeps_its_promises(titre: Titre, layout: Layout) -> None:
     if titre.verdict == "adequate":
         assert low is not None
         assert low >= layout.threshold
+        assert printed(limits)[0] >= layout.threshold
     if titre.verdict == "not adequate":
         assert high is not None
         assert high < layout.threshold
+        assert printed(limits)[-1] < layout.threshold
 
 
 def counts(wells: int, dilutions: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -203,6 +205,7 @@ def test_a_misread_well_that_would_leave_no_end_point_is_flagged() -> None:
     assert "misread_no_end_point" in titre.flags
     assert titre.misread_low is not None
     assert titre.misread_high is not None
+    assert titre.value is not None
     assert titre.misread_low < titre.value < titre.misread_high
     doubtful = virus("v", (8, 8, 7, 2, 0, 0))
     doubtful = replace(doubtful, doubts=((2, False, 0.3), (3, True, 0.2)))
@@ -215,7 +218,7 @@ def test_a_laboratorys_own_rule_that_breaks_is_that_specimens_error(
     def broken(series: Series) -> Any:
         raise ZeroDivisionError("by hand")
 
-    monkeypatch.setattr(rules.registry, "load", lambda kind, name: broken)
+    monkeypatch.setattr("cytowell.registry.load", lambda kind, name: broken)
     with pytest.raises(TitreError, match="ours cannot be computed of 4 of 4 at 1:10"):
         rules.compute("ours", Series(np.array([1.0, 2.0]), np.array([4, 0]), np.array([4, 4])))
 
@@ -314,6 +317,8 @@ def test_a_bound_is_the_limit_and_rounded_away_from_what_was_measured() -> None:
     assert number(999.6, "dilution factor", DOWN) == "999"
     assert span(0.0244, 0.0251, "IU/mL") == "0.02 to 0.03"
     assert span(None, 0.0244, "IU/mL") == "0.03 or less"
+    assert span(0.09, 0.4936, "IU/mL", threshold=0.5) == "0.09 to 0.494"
+    assert span(0.3335, 0.494, "IU/mL", threshold=0.333) == "0.333 to 0.50"
 
 
 @given(st.floats(1e-6, 1e12), st.sampled_from(["IU/mL", "TCID50 per mL", "dilution factor"]))

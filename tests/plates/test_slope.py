@@ -52,7 +52,9 @@ def test_steep_companions_make_the_interval_narrow() -> None:
     flat = [serum(4, 3, 2, 2, 1, 0), serum(3, 3, 2, 1, 1, 1), serum(4, 2, 3, 1, 2, 0)]
     among_steep = Parallel([mine, *steep]).end_point(0).interval()
     among_flat = Parallel([mine, *flat]).end_point(0).interval()
-    assert np.ptp(among_steep) < np.ptp(among_flat) - 0.05
+    assert None not in (*among_steep, *among_flat)
+    widths = [np.ptp(np.array(pair, dtype=float)) for pair in (among_steep, among_flat)]
+    assert widths[0] < widths[1] - 0.05
 
 
 def test_a_difference_is_that_of_the_end_points() -> None:

@@ -182,7 +182,7 @@ def show_titres(done: Any) -> None:
             print(f"  {reason}")
         for titre in run.titres:
             value = f"{titre.reported} {titre.unit if titre.value is not None else ''}".strip()
-            limits = span(titre.value_low, titre.value_high, titre.unit)
+            limits = span(titre.value_low, titre.value_high, titre.unit, done.layout.threshold)
             odd = "; ".join(titre.contradicting)
             said = "  ".join(
                 x for x in (titre.verdict, ", ".join(titre.flags), odd, titre.error) if x

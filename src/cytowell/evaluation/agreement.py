@@ -226,9 +226,10 @@ def agree_on_titres(
         high,
         fold,
         bias,
-        *(_around(bias, of_bias) if spread else (None, None)),
-        (ends[0], *(_around(ends[0], of_limit) if spread else (None, None))),
-        (ends[1], *(_around(ends[1], of_limit) if spread else (None, None))),
+        _limit(bias, of_bias, spread)[1],
+        _limit(bias, of_bias, spread)[2],
+        _limit(ends[0], of_limit, spread),
+        _limit(ends[1], of_limit, spread),
         tuple(logs.mean(axis=1).tolist()),
         tuple(d.tolist()),
     )
@@ -242,8 +243,8 @@ def _require(pairs: int) -> None:
         )
 
 
-def _around(middle: float, reach: float) -> tuple[float, float]:
-    return middle - reach, middle + reach
+def _limit(value: float, reach: float, spread: bool) -> Limit:
+    return (value, value - reach, value + reach) if spread else (value, None, None)
 
 
 def _wilson(count: int, total: int) -> tuple[float, float]:

@@ -99,7 +99,8 @@ def write_plate_page(
             "run": run,
             "title": " and ".join(run["plates"]),
             "results": [
-                _shown(r) for r in sorted(run["results"], key=lambda r: r["role"] != "test")
+                _shown(r, told["threshold_iu_per_ml"])
+                for r in sorted(run["results"], key=lambda r: r["role"] != "test")
             ],
             "plates": [draw_plate(name, wells, layout) for name, wells in plates.items()],
         }
@@ -136,7 +137,7 @@ def in_words(flag: str) -> str:
     return f"{prefix}{count} {words}" if count else f"{prefix}{words}"
 
 
-def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(result: Mapping[str, Any], threshold: float) -> dict[str, Any]:
     unit = result["unit"]
     misread = [number(v, unit) for v in (result["misread_low"], result["misread_high"]) if v]
     counts = [f"{k}/{n}" for k, n in zip(result["positives"], result["replicates"], strict=True)]
@@ -151,7 +152,7 @@ def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
         "unit": unit if result["value"] is not None else "",
         "interval": "by definition"
         if by_definition
-        else span(result["low"], result["high"], unit) or "none",
+        else span(result["low"], result["high"], unit, threshold) or "none",
         "misread": " to ".join(misread) or "none",
         "verdict": result["verdict"],
         "counts": " ".join(counts),

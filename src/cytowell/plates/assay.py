@@ -264,10 +264,12 @@ def _in_units(
 
     below, above = mine.open_ends
     bound = limits[1] if below else limits[0]
-    if bound is None and below != above and points[i].bound is not None:
-        bound = points[i].bound - reference.log10_d50
+    outermost = points[i].bound
+    if bound is None and below != above and outermost is not None:
+        bound = outermost - reference.log10_d50
         bound = max(bound, exact) if below else min(bound, exact)
     flips = points[i].flips
+    assert flips is not None
     flags = [f for f in titre.flags if f != "outside_curve"]
     flags += ["outside_curve"] if stretched else []
     flags += [f"reference_{f}" for f in reference.flags if i != j and f != "no_partial_response"]
@@ -324,9 +326,8 @@ def _reported(titre: Titre, layout: Layout) -> Titre:
     if below and above:
         shown = "not bracketed"
     elif titre.bound is not None:
-        shown = f"< {number(titre.bound, titre.unit, UP)}" if below else (
-            f"> {number(titre.bound, titre.unit, DOWN)}"
-        )  # fmt: skip
+        sign, rounding = ("<", UP) if below else (">", DOWN)
+        shown = f"{sign} {number(titre.bound, titre.unit, rounding, layout.threshold)}"
     verdict = ""
     if titre.unit == "IU/mL" and count.role == "test":
         verdict = "indeterminate"

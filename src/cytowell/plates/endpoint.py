@@ -128,7 +128,7 @@ def series_of(count: Count, counts: str) -> Series:
         If fewer than two dilutions are left, or the counts run the other way.
     """
     seen = [i for i, n in enumerate(count.replicates) if n]
-    chambers = ()
+    chambers: tuple[tuple[int, int, int], ...] = ()
     if count.chambers:
         affects = (counts == "infected") == (count.titrates == "virus")
         chambers = tuple(

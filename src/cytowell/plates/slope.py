@@ -203,13 +203,13 @@ def _posterior(
     pairs = zip(affected, wells, strict=True)
     counted = chambers or tuple((i, k, n) for i, (k, n) in enumerate(pairs))
     if chambers:
-        log = np.zeros((len(grid), SLOPES, len(alike)))
+        each = np.zeros((len(grid), SLOPES, len(alike)))
         for i, k, n in counted:
-            log += _beta_binomial(k, n, hit[:, :, i, None], missed[:, :, i, None], alike)
-        log = log.reshape(len(grid), -1)
+            each += _beta_binomial(k, n, hit[:, :, i, None], missed[:, :, i, None], alike)
+        log: FloatArray = each.reshape(len(grid), -1)
     else:
-        k, n = np.asarray(affected, dtype=np.float64), np.asarray(wells, dtype=np.float64)
-        log = np.repeat(hit @ k + missed @ (n - k), len(alike), axis=1)
+        spared = np.asarray(wells) - np.asarray(affected)
+        log = np.repeat(hit @ np.asarray(affected) + missed @ spared, len(alike), axis=1)
     margin = np.asarray(logsumexp(log, axis=0), dtype=np.float64)
     if ends[0] == ends[1]:
         return grid, np.exp(log - margin), margin
@@ -257,7 +257,7 @@ def _at_most(
                 log = j * rare[:, :, i] + (n - j) * common[:, :, i]
             new[j:] += ways[: most + 1 - j] * (math.comb(n, j) * np.exp(log))
         ways = new
-    return np.minimum(ways.sum(axis=0), 1.0)
+    return np.asarray(np.minimum(ways.sum(axis=0), 1.0))
 
 
 def _nearly_at_most(

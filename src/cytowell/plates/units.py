@@ -27,12 +27,21 @@ DOWN, NEAREST, UP = ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_CEILING
 """Ways to round a number that is written: limits and bounds away from what was measured."""
 
 
-def number(value: float, unit: str, rounding: str = NEAREST) -> str:
-    """Write a value as laboratories do: IU/mL with two decimals, others with three digits."""
+def number(value: float, unit: str, rounding: str = NEAREST, threshold: float | None = None) -> str:
+    """Write a value as laboratories do: IU/mL with two decimals, others with three digits.
+
+    With a threshold, IU/mL get as many decimals more as it takes to stay on their side of it: a
+    limit of 0.494 that is rounded up is no 0.50.
+    """
     # Twelve digits: 0.1 as arithmetic leaves it is 0.1, and no bound moves by a step for that.
     exact = Decimal(f"{value:.12g}")
     if unit == "IU/mL":
-        return f"{exact.quantize(Decimal('0.01'), rounding):.2f}"
+        shown = exact
+        for decimals in range(2, 9):
+            shown = exact.quantize(Decimal(1).scaleb(-decimals), rounding)
+            if threshold is None or (shown >= threshold) == (value >= threshold):
+                break
+        return f"{shown:f}"
     if not value > 0:
         return f"{value:.3g}"
     digit = Decimal(1).scaleb(exact.adjusted() - 2)
@@ -40,16 +49,13 @@ def number(value: float, unit: str, rounding: str = NEAREST) -> str:
     return f"{rounded:.3g}" if rounded < 1e4 else f"{rounded:.2e}"
 
 
-def span(low: float | None, high: float | None, unit: str) -> str:
+def span(low: float | None, high: float | None, unit: str, threshold: float | None = None) -> str:
     """Write an interval, its limits rounded outwards; with one limit, that limit; else ""."""
-    if low is None and high is None:
-        return ""
-    if low is None and high is not None:
-        return f"{number(high, unit, UP)} or less"
-    assert low is not None
-    if high is None:
-        return f"{number(low, unit, DOWN)} or more"
-    return f"{number(low, unit, DOWN)} to {number(high, unit, UP)}"
+    least = None if low is None else number(low, unit, DOWN, threshold)
+    most = None if high is None else number(high, unit, UP, threshold)
+    if least is None:
+        return "" if most is None else f"{most} or less"
+    return f"{least} or more" if most is None else f"{least} to {most}"
 
 
 @dataclass(frozen=True)
