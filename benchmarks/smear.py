@@ -137,6 +137,7 @@ def speed(bundle: str, paths: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bundle", default="smear")
+    parser.add_argument("--part", default="test", help="validation, for whoever changes something")
     given = parser.parse_args()
     root = data_folder("txl").parent
     rows = split_by_content(root)
@@ -145,8 +146,8 @@ def main() -> None:
     classes, score = detector.classes, detector.facts.score
     white, red, platelet = (classes.index(c) for c in ("WBC", "RBC", "Platelets"))
     data = annotated(root)
-    by = seen_by_source(detector, data, "test", sources)
-    sizes = _sizes(data, sources)
+    by = seen_by_source(detector, data, given.part, sources)
+    sizes = _sizes(data, sources, given.part)
     together = [p for part in by.values() for p in part]
     for k, name in ((white, "white cells"), (platelet, "platelets"), (red, "red cells")):
         for source, part in by.items():
@@ -159,7 +160,7 @@ def main() -> None:
     m = evaluate_boxes(together, classes, score)
     print(f"mAP50                  {percent_range(m['map50'], 1)}")
     print(f"mAP50-95               {percent_range(m['map50_95'], 1)}")
-    paths = {str(root / p) for p, part, _, _ in rows if part == "test" and p.startswith("bccd")}
+    paths = {str(root / p) for p, part, _, _ in rows if part == given.part and p[:4] == "bccd"}
     held = _white_cells(root, paths)
     out = seen_by_source(detector, held, "test", dict.fromkeys(held.paths, "bccd"))["bccd"]
     found_line("white cells, BCCD", out, classes, white, score)
@@ -167,9 +168,9 @@ def main() -> None:
     print(f"machine                {bare_speed():.0f} images/s, Lite0 at 224 px")
 
 
-def _sizes(data: Dataset, sources: dict[str, str]) -> dict[str, list[tuple[int, int]]]:
+def _sizes(data: Dataset, sources: dict[str, str], part: str) -> dict[str, list[tuple[int, int]]]:
     out: dict[str, list[tuple[int, int]]] = {}
-    for path in dict.fromkeys(s.path for s in data.samples if s.split == "test"):
+    for path in dict.fromkeys(s.path for s in data.samples if s.split == part):
         out.setdefault(sources[path], []).append(upright_size(path))
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import pytest
 from PIL import Image
 
 import cytowell
-from cytowell.errors import BundleError, RecipeError
+from cytowell.errors import BundleCorrupt, BundleError, RecipeError
 from cytowell.images import open_upright
 from cytowell.runtime.bundle import Bundle, Facts
 from cytowell.runtime.detector import Detector, load_detector
 from cytowell.runtime.detector_facts import DetectorFacts
 from cytowell.runtime.finding import CellFinder, finder, objects
 from cytowell.runtime.ruler import ruler_of, whole_cells
+from cytowell.runtime.sealed import seal
 from cytowell.types import COUNTED, Predictions, Sample
 
 Runner = Callable[..., Any]
@@ -166,7 +168,7 @@ def test_a_detector_of_other_classes_has_everything_called() -> None:
     facts = dataclasses.replace(shipped.facts, classes=("a", "b", "c"), ruler="")
     strange = CellFinder(Detector(facts, shipped.model))
     assert strange.calling(["WBC"]).calls == frozenset()
-    assert CellFinder(shipped).calling(["WBC", "blast"]).calls == {"WBC"}
+    assert CellFinder(shipped).calling(["wbc", "blast"]).calls == {"WBC"}
 
 
 def test_what_a_bundle_is_for_comes_back_from_its_file(white: Path, bundle: Path) -> None:
@@ -174,6 +176,16 @@ def test_what_a_bundle_is_for_comes_back_from_its_file(white: Path, bundle: Path
     assert "calls" not in json.loads((bundle / "bundle.json").read_text())
     facts = cytowell.load(white).facts
     assert Facts.from_json(facts.to_json()).calls == ("WBC",)
+
+
+def test_a_bundle_that_is_for_no_list_of_classes_is_refused(white: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(white, broken)
+    record = json.loads((broken / "bundle.json").read_text()) | {"calls": "WBC"}
+    (broken / "bundle.json").write_text(json.dumps(record))
+    seal(broken, "classifier")
+    with pytest.raises(BundleCorrupt, match="calls"):
+        cytowell.load(broken)
 
 
 def test_a_ruler_is_one_of_the_classes() -> None:

@@ -64,7 +64,11 @@ def command(
         ),
     ] = "",
     detector: Annotated[
-        str, typer.Option(help="Detector bundle, to find cells.", show_default=False)
+        str,
+        typer.Option(
+            help="Detector bundle, to find cells; the one that comes along without.",
+            show_default=False,
+        ),
     ] = "",
     only: OnlyOption = "",
     no_pages: Annotated[bool, typer.Option("--no-pages", help="The service alone.")] = False,

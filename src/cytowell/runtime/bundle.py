@@ -140,7 +140,7 @@ class Facts:
             confusion=tuple(tuple(r) for r in record["confusion"]["counts"]),
             confusion_decided=tuple(tuple(r) for r in record["confusion"].get("decided", ())),
             confusion_of=record["confusion"]["of"],
-            calls=tuple(str(c) for c in record.get("calls", ())),
+            calls=_class_names(record.get("calls", [])),
             synthetic=record["synthetic"],
             origin=record["origin"],
             kind=record["kind"],
@@ -426,6 +426,12 @@ def find(bundle: str | Path) -> Path:
         f"{bundle} is no bundle (no bundle.json in it).",
         f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
     )
+
+
+def _class_names(told: Any) -> tuple[str, ...]:
+    if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
+        raise TypeError(f"calls = {told!r} is no list of classes")
+    return tuple(told)
 
 
 def _fields(statistics: Statistics) -> dict[str, Any]:

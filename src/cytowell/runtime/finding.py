@@ -85,7 +85,8 @@ class CellFinder:
         A detector of other classes, or one whose classes somebody has chosen, has all its objects
         called: only a person knows what they are.
         """
-        wanted = frozenset(calls) & frozenset(self.detector.classes)
+        known = {name.lower() for name in calls}
+        wanted = frozenset(c for c in self.detector.classes if c.lower() in known)
         return self if self.only else replace(self, calls=wanted)
 
     def __call__(self, path: str, record: Preprocessing | None) -> list[Sample]:

@@ -254,9 +254,10 @@ def _placed(calls: Predictions, name: str) -> list[dict[str, Any]]:
             "y": box.y,
             "width": box.width,
             "height": box.height,
-            "found": str(sample.extra.get(FOUND, "")),
             "score": sample.extra.get("score"),
         }
+        if FOUND in sample.extra:
+            place[FOUND] = str(sample.extra[FOUND])
         out.append({"path": name, **place, **{k: v for k, v in answer.items() if k != "path"}})
     return out
 

@@ -18,6 +18,9 @@ GAMMA, GAIN = 0.5, (0.75, 1.1)
 EACH = 0.5
 """Probability of each of blur, noise and JPEG."""
 
+FALL_OFF, CLOUDY, COARSEST_CLOUDS = 40.0, 12.0, 8
+"""Of empty scenes: grey levels from the middle to a side, of clouds, and clouds across at most."""
+
 COARSEST, SOFTEST, NOISIEST, QUALITY = 3.0, 1.5, 10.0, (25, 95)
 """Factor of resampling, sigma of blur in pixels, sigma of noise in grey levels, JPEG qualities."""
 
@@ -41,6 +44,22 @@ def degrade(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         image.save(buffer, "JPEG", quality=int(rng.integers(*QUALITY)))
         image = Image.open(buffer)
     return np.asarray(image)
+
+
+def empty(side: int, rng: np.random.Generator) -> Pixels:
+    """Give a square without objects: one colour, its fall-off to a side, clouds, noise."""
+    base = rng.uniform(0, 255) + rng.normal(0, 12, 3)
+    slope = np.linspace(-1, 1, side) * rng.uniform(0, FALL_OFF)
+    light = np.broadcast_to(base, (side, side, 3)) + slope[:, None, None]
+    if rng.random() < EACH:
+        coarse = int(rng.integers(2, COARSEST_CLOUDS))
+        clouds = Image.fromarray(rng.normal(0, 1, (coarse, coarse)).astype(np.float32))
+        grown = np.asarray(clouds.resize((side, side), Image.Resampling.BICUBIC))
+        light = light + grown[..., None] * rng.uniform(0, CLOUDY)
+    if rng.random() < EACH:
+        light = light + rng.normal(0, rng.uniform(0, 2 * NOISIEST), light.shape)
+    turned = np.rot90(light, int(rng.integers(4)))
+    return np.ascontiguousarray(turned.clip(0, 255).astype(np.uint8))
 
 
 def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:

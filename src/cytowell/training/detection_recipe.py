@@ -19,6 +19,7 @@ _RANGES = {
     "plain": (0.0, 1.0),
     "zoom": (0.0, 3.0),
     "degrade": (0.0, 1.0),
+    "empty": (0.0, 0.5),
     "evaluations": (1, 10_000),
     "patience": (1, 10_000),
     "test": (0.01, 0.9),
@@ -66,6 +67,9 @@ class Detection:
     degrade
         Share of the scenes that are shown as other cameras and lamps would: gamma, tint, grey,
         blur, noise, JPEG.
+    empty
+        Share of the scenes in which there is nothing: light, its fall-off, noise. Photographs that
+        all hold objects never teach that one may hold none.
     evaluations, patience
         How often the validation part is asked, and after how many answers without progress the
         training ends.
@@ -85,6 +89,7 @@ class Detection:
     plain: float = 0.25
     zoom: float = 0.3
     degrade: float = 0.0
+    empty: float = 0.0
     evaluations: int = 10
     patience: int = 5
     test: float = 0.2

@@ -20,7 +20,7 @@ from cytowell.images import open_upright
 from cytowell.images.boxes import GREY, letterbox
 from cytowell.storage import explaining, replacing
 from cytowell.training.augment import coloured
-from cytowell.training.degrade import degrade
+from cytowell.training.degrade import degrade, empty
 from cytowell.training.detection_recipe import Detection
 from cytowell.types import Box, FloatArray, IntArray, Pixels
 
@@ -127,6 +127,8 @@ def _scene(
     shown: Shown, row: int, side: int, s: Detection, mosaic: float, rng: np.random.Generator
 ) -> tuple[Pixels, FloatArray, IntArray]:
     """Give pixels, corners and labels of one scene that shows this photograph."""
+    if s.empty and rng.random() < s.empty:
+        return empty(side, rng), np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
     canvas = np.full((side, side, 3), GREY, dtype=np.uint8)
     found, labels = [], []
     if rng.random() < mosaic:
@@ -141,7 +143,7 @@ def _scene(
         kept = _visible(corners, window)
         found.append(np.clip(corners, [*window[:2]] * 2, [*window[2:]] * 2)[kept])
         labels.append(shown.labels[number][kept])
-    # Drawn last, and only where the recipe asks: scenes of older recipes stay what they were.
+    # Only where the recipe asks: scenes of older recipes stay what they were.
     if s.degrade and rng.random() < s.degrade:
         canvas = degrade(canvas, rng)
     return canvas, np.concatenate(found), np.concatenate(labels)
