@@ -17,6 +17,7 @@ from cytowell.errors import CytowellError, ImageError
 from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
 from cytowell.images.decode import Encoded, open_upright
+from cytowell.images.failures import reading
 from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
 from cytowell.images.record import INTERPOLATION, READING, Preprocessing
 from cytowell.images.sizes import orientation_of, upright_size
@@ -127,11 +128,18 @@ def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
 
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
-    """Read one sample as the network's input: uint8, shape (size, size, 3)."""
-    if sample.box is None:
-        return prepare(open_upright(sample.path, record), record)
-    box = None if record.whole else sample.box
-    return prepare(photograph_of(sample.path, record), record, box)
+    """Read one sample as the network's input: uint8, shape (size, size, 3).
+
+    Raises
+    ------
+    ImageError
+        Whatever a library raises on the way, with the file's name.
+    """
+    with reading(sample.path):
+        if sample.box is None:
+            return prepare(open_upright(sample.path, record), record)
+        box = None if record.whole else sample.box
+        return prepare(photograph_of(sample.path, record), record, box)
 
 
 class _Last(threading.local):

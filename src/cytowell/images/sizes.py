@@ -9,7 +9,7 @@ from PIL import Image
 
 from cytowell.errors import PlaneNotChosen
 from cytowell.images.decode import open_upright
-from cytowell.images.limits import NPZ_MARK
+from cytowell.images.limits import NPZ_MARK, cap
 from cytowell.images.planes import ANY
 from cytowell.images.record import Preprocessing
 
@@ -41,6 +41,7 @@ def orientation_of(path: str, record: Preprocessing | None = None) -> tuple[tupl
         try:
             with Image.open(Path(path), formats=_TELLING) as image:
                 width, height = image.size
+                cap(image.size, path)
                 turned = _orientation(image)
             return ((height, width) if turned in _SIDEWAYS else (width, height)), turned
         except Exception:  # whatever a broken header leads to: decoding says what is wrong

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cytowell.errors import EmptyDataset, ImageError
 from cytowell.images import Preprocessing, cut_out, photograph_of
+from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.storage import explaining, replacing_folder, require_free
 from cytowell.types import OBJECT, Sample
@@ -61,11 +62,12 @@ def crop(
     with replacing_folder(target) as beside:
         for number, sample in enumerate(samples, 1):
             if sample.box is None:
-                said[f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
+                said[sample.error or f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
                 continue
             try:
-                photograph = photograph_of(sample.path, how)
-                part = cut_out(photograph, how, sample.box)
+                with reading(sample.path):
+                    photograph = photograph_of(sample.path, how)
+                    part = cut_out(photograph, how, sample.box)
             except ImageError as error:
                 said[str(error)] = None
                 continue

@@ -21,6 +21,7 @@ from PIL import Image
 
 from cytowell.errors import BundleCorrupt, BundleError, ImageError, RecipeError
 from cytowell.images import ahead, open_upright
+from cytowell.images.failures import reading
 from cytowell.images.boxes import Letterbox, letterbox
 from cytowell.runtime.boxes import suppress, tiles
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
@@ -193,7 +194,8 @@ class Detector:
 
         def one(path: str) -> Found | ImageError:
             try:
-                return self.find(open_upright(path), score, threads=1)
+                with reading(path, "cannot be searched"):
+                    return self.find(open_upright(path), score, threads=1)
             except ImageError as error:
                 return error
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cytowell.errors import ImageError, RecipeError, UnknownName
+from cytowell.errors import BundleError, ImageError, RecipeError, UnknownName
 from cytowell.images import Preprocessing, ahead, open_upright
+from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import did_you_mean
@@ -108,7 +109,7 @@ def objects(
         Channels, window and plane of multi-channel and 16-bit photographs and of stacks: whoever
         calls the objects reads them so too.
     """
-    reading = record and record.unscaled
+    how = record and record.unscaled
     if find is None:
         yield from photographs
         return
@@ -118,10 +119,11 @@ def objects(
         if photograph.box is not None:
             return photograph, []
         try:
-            return photograph, look(photograph.path, reading)
-        except ImageError:
-            # Whoever calls it will fail to read it too, and say so in the usual words.
-            return photograph, [photograph]
+            with reading(photograph.path, "cannot be searched"):
+                return photograph, look(photograph.path, how)
+        except (ImageError, BundleError) as error:
+            # Not called whole: that would be an answer to another question.
+            return photograph, [replace(photograph, error=str(error))]
 
     for photograph, listed in ahead(one, photographs, waiting=1):
         if photograph.box is not None:
@@ -145,5 +147,6 @@ def objects(
                 group=photograph.group or photograph.path,
                 box=found.box and _rounded(found.box),
                 nothing=found.nothing,
+                error=found.error,
                 extra=extra,
             )

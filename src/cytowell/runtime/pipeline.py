@@ -18,6 +18,7 @@ from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images import Encoded, Preprocessing, ahead, load, open_upright, prepare
+from cytowell.images.failures import reading
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
 
@@ -82,18 +83,36 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
     samples, errors, pixels = [], [], []
     for item in chunk:
         sample = item if isinstance(item, Sample) else Sample(getattr(item, "name", ""))
-        error = ""
+        error = sample.error
         try:
-            if not sample.nothing:
-                pixels.append(_pixels(item, record))
+            if not sample.nothing and not error:
+                with reading(sample.path):
+                    pixels.append(_pixels(item, record))
         except CytowellError as problem:
             error = str(problem)
         samples.append(sample)
         errors.append(error)
+    found = _featured(session, pixels)
+    called = [i for i, s in enumerate(samples) if not errors[i] and not s.nothing]
+    for i, row in zip(called, found, strict=True):
+        if isinstance(row, CytowellError):
+            errors[i] = f"{samples[i].path} cannot be called. {row}".strip()
+    rows = [row for row in found if not isinstance(row, CytowellError)]
+    features = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+    return Batch(tuple(samples), tuple(errors), features)
+
+
+def _featured(session: Session, pixels: list[Pixels]) -> list[Any]:
+    """Give the features (D,) of each picture; where the network fails, each alone or its error."""
     if not pixels:
-        none = np.zeros((0, 0), dtype=np.float32)
-        return Batch(tuple(samples), tuple(errors), none)
-    return Batch(tuple(samples), tuple(errors), session.features(np.stack(pixels)))
+        return []
+    try:
+        with reading("A batch", "cannot be called", ""):
+            return list(session.features(np.stack(pixels)))
+    except CytowellError as error:
+        if len(pixels) == 1:
+            return [error]
+    return [found for one in pixels for found in _featured(session, [one])]
 
 
 def _pixels(item: Source, record: Preprocessing) -> Pixels:

@@ -41,7 +41,7 @@ class Sample:
     `path` is a file, or ``file.npz::name/index`` for an image in an array. `group` is what must
     not be torn apart by a split (photograph, slide, plate, donor). `nothing` says why there is
     nothing in the photograph to be called, where somebody has looked: it has a row and no call.
-    `extra` keeps every further column of the table that named it.
+    `error` says why nobody could look. `extra` keeps every further column of the table that named it.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Sample:
     subclass: str | None = None
     box: Box | None = None
     nothing: str = ""
+    error: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
