@@ -18,10 +18,10 @@ from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
 from cytowell.images.decode import Encoded, open_upright
 from cytowell.images.failures import reading
-from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
+from cytowell.images.limits import FORMATS, MAX_PIXELS, SUFFIXES
 from cytowell.images.record import INTERPOLATION, READING, Preprocessing
 from cytowell.images.sizes import orientation_of, upright_size
-from cytowell.types import Box, Pixels, Sample
+from cytowell.types import NPZ_MARK, Box, Pixels, Sample, file_of
 
 __all__ = [
     "FORMATS",
@@ -159,7 +159,7 @@ def photograph_of(path: str, record: Preprocessing) -> Image.Image:
     be changed by whoever asks for it.
     """
     try:
-        stat = Path(path.split("::")[0]).stat()
+        stat = Path(file_of(path)).stat()
         stamp: tuple[object, ...] = (stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
         stamp = ()

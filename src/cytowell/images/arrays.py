@@ -28,7 +28,7 @@ from cytowell.images.limits import (
 )
 from cytowell.images.record import Preprocessing
 from cytowell.storage import cache_folder, make_room, write_with
-from cytowell.types import Pixels
+from cytowell.types import Pixels, file_of
 
 
 def to_rgb_array(array: npt.NDArray[Any], record: Preprocessing, shown: str) -> Pixels:
@@ -127,7 +127,8 @@ def _unpack(file: str, member: str, target: Path) -> None:
 
 def npz_image(path: str) -> npt.NDArray[Any]:
     """Give the image that ``file.npz::name/index`` names, as it is stored."""
-    file, _, rest = path.partition("::")
+    file = file_of(path)
+    rest = path[len(file) + 2 :]
     member, _, index = rest.rpartition("/")
     array = npz_member(file, member)
     try:

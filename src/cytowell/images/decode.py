@@ -12,14 +12,15 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder
 from cytowell.images.arrays import npz_image, to_rgb_array
 from cytowell.images.failures import reading
-from cytowell.images.limits import BAND, FORMATS, NPZ_MARK, SMALLER, cap
+from cytowell.images.limits import BAND, FORMATS, SMALLER, cap
 from cytowell.images.microscope import is_microscope_file, read_microscope_file
 from cytowell.images.planes import PIXEL_SIZE
 from cytowell.images.record import Preprocessing
 from cytowell.images.tiff import read_tiff
-
+from cytowell.types import NPZ_MARK
 
 FROM_CAMERA = "Copy it again from the camera."
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

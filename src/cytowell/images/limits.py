@@ -39,7 +39,6 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
     | {".czi", ".nd2"}
 )
-NPZ_MARK = ".npz::"
 
 SMALLER = f"Images of up to {MAX_PIXELS:,} pixels are decoded: save it smaller or cut it."
 NO_FILE_GROWS_SO = "No file of this kind grows so much: do not use it."

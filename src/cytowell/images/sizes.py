@@ -9,9 +9,10 @@ from PIL import Image
 
 from cytowell.errors import PlaneNotChosen
 from cytowell.images.decode import open_upright
-from cytowell.images.limits import NPZ_MARK, cap
+from cytowell.images.limits import cap
 from cytowell.images.planes import ANY
 from cytowell.images.record import Preprocessing
+from cytowell.types import NPZ_MARK
 
 _TELLING = ("JPEG", "PNG", "BMP", "WEBP")
 _ORIENTATION = 274

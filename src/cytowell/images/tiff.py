@@ -122,9 +122,7 @@ def _chosen(positions: list[Any], record: Preprocessing, shown: str) -> tuple[in
     return place, chosen | dict.fromkeys(untold[1:] if channels else untold, 0)
 
 
-def _read(
-    series: Any, chosen: dict[str, int], budget: Budget
-) -> tuple[npt.NDArray[Any], str]:
+def _read(series: Any, chosen: dict[str, int], budget: Budget) -> tuple[npt.NDArray[Any], str]:
     """Read the pages that the chosen planes lie in, and no others where each is a page.
 
     Returns

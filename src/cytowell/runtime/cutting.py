@@ -13,7 +13,7 @@ from cytowell.images import Preprocessing, cut_out, photograph_of
 from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.storage import explaining, replacing_folder, require_free
-from cytowell.types import OBJECT, Sample
+from cytowell.types import OBJECT, Sample, file_of
 
 TABLE = "samples.csv"
 UNLABELLED = "unlabelled"
@@ -87,7 +87,7 @@ def crop(
 
 def _name(sample: Sample, number: int, taken: set[str]) -> str:
     """Give a path below the folder that says what, which photograph, which object."""
-    stem = _harmless(Path(sample.path.split("::")[0]).stem)
+    stem = _harmless(Path(file_of(sample.path)).stem)
     plate, well = (str(sample.extra.get(k) or "") for k in ("plate", "well"))
     which = well or str(sample.extra.get(OBJECT) or number)
     if plate not in ("", "1"):

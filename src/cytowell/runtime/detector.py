@@ -21,8 +21,8 @@ from PIL import Image
 
 from cytowell.errors import BundleCorrupt, BundleError, ImageError, RecipeError
 from cytowell.images import ahead, open_upright
-from cytowell.images.failures import reading
 from cytowell.images.boxes import Letterbox, letterbox
+from cytowell.images.failures import reading
 from cytowell.runtime.boxes import suppress, tiles
 from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
 from cytowell.runtime.session import first_line, open_network, refuse_outside

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cytowell.errors import BadTable
-from cytowell.images import NPZ_MARK
+from cytowell.sources.boundary import require_inside
 from cytowell.storage import is_there
-from cytowell.types import Box, Dataset, Sample
+from cytowell.types import Box, Dataset, Sample, file_of
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -23,13 +23,20 @@ _PARTS = {"train": "train", "valid": "validation", "val": "validation"} | {
 }
 
 
-def read(path: Path) -> Dataset:
+def read(path: Path, within: Path | None = None) -> Dataset:
     """Read a table to learn or to evaluate from.
 
     `truth` is the label if it is there, else `label`. Paths may be relative to the table.
 
+    Parameters
+    ----------
+    within
+        The folder that its paths have to lie in; anywhere without it.
+
     Raises
     ------
+    BadAnnotation
+        If a path leads out of that folder.
     BadTable
         Without a column `path`; or with `decided` or `p_` columns and no `truth`, because then
         `label` is a prediction and learning from it would teach the tool its own mistakes.
@@ -42,7 +49,7 @@ def read(path: Path) -> Dataset:
             "Add a column truth with what a person says each image is.",
         )
     column = "truth" if "truth" in frame.columns else "label"
-    return _dataset(path, frame, column if column in frame.columns else None)
+    return _dataset(path, frame, column if column in frame.columns else None, within)
 
 
 def read_to_call(path: Path) -> Dataset:
@@ -129,18 +136,22 @@ def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
     raise BadTable(f"{path} is not text.", "Save it as CSV in UTF-8.")
 
 
-def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:
+def _dataset(
+    path: Path, frame: pd.DataFrame, label: str | None, within: Path | None = None
+) -> Dataset:
     known = {"path", "group", "split", "subclass", *([label] if label else [])}
     boxed = all(c in frame.columns for c in _BOX)
     if boxed:
         known |= set(_BOX)
     # Keys are typed as any hashable; `read_frame` made every column's name a text.
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    if within is not None:
+        require_inside({path.parent / str(row["path"]) for row in rows}, within, path.name)
     samples = []
     for number, row in enumerate(rows, start=2):
         samples.append(
             Sample(
-                path=_place(path, str(row["path"])),
+                path=_place(path, str(row["path"]), within is None),
                 label=_text(row.get(label)) if label else None,
                 group=_text(row.get("group")),
                 split=_part(path, number, _text(row.get("split"))),
@@ -153,12 +164,14 @@ def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:
     return Dataset(tuple(samples), classes)
 
 
-def _place(table: Path, named: str) -> str:
-    if Path(named.split("::")[0]).is_absolute():
+def _place(table: Path, named: str, anywhere: bool) -> str:
+    """Give where a row's photograph lies: beside the table, or as named where it is trusted."""
+    if Path(file_of(named)).is_absolute():
         return named
-    beside = table.parent / named
-    file = Path(str(beside).split("::")[0]) if NPZ_MARK in named else beside
-    return str(beside) if is_there(file) or not is_there(named) else named
+    beside = str(table.parent / named)
+    if not anywhere or is_there(file_of(beside)) or not is_there(named):
+        return beside
+    return named
 
 
 def _text(value: Any) -> str | None:

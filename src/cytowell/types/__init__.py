@@ -6,6 +6,7 @@ the one table of the checks; `Predictions` is the one table of calls. Pixels nev
 
 from cytowell.types.calls import CALL_COLUMNS, OBJECT, Predictions
 from cytowell.types.data import (
+    NPZ_MARK,
     PARTS,
     BoolArray,
     Box,
@@ -17,11 +18,13 @@ from cytowell.types.data import (
     Sample,
     Split,
     fields_of,
+    file_of,
     printable,
 )
 
 __all__ = [
     "CALL_COLUMNS",
+    "NPZ_MARK",
     "OBJECT",
     "PARTS",
     "BoolArray",
@@ -35,5 +38,6 @@ __all__ = [
     "Sample",
     "Split",
     "fields_of",
+    "file_of",
     "printable",
 ]

@@ -41,7 +41,8 @@ class Sample:
     `path` is a file, or ``file.npz::name/index`` for an image in an array. `group` is what must
     not be torn apart by a split (photograph, slide, plate, donor). `nothing` says why there is
     nothing in the photograph to be called, where somebody has looked: it has a row and no call.
-    `error` says why nobody could look. `extra` keeps every further column of the table that named it.
+    `error` says why nobody could look. `extra` keeps every further column of the table that named
+    it.
     """
 
     path: str
@@ -53,6 +54,16 @@ class Sample:
     nothing: str = ""
     error: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+NPZ_MARK = ".npz::"
+"""What parts the file from the image in it, in a sample's path."""
+
+
+def file_of(path: str) -> str:
+    """Give the file that a sample's path opens: all of it, or what stands before the array."""
+    at = path.find(NPZ_MARK)
+    return path if at < 0 else path[: at + len(NPZ_MARK) - 2]
 
 
 @dataclass(frozen=True)
@@ -137,9 +148,9 @@ class Dataset:
         """Hash what was learnt from: file names, sizes and labels, whatever the folder's place."""
         entries = []
         for s in self.samples:
-            file = Path(s.path.split("::")[0])
+            file = Path(file_of(s.path))
             size = file.stat().st_size if file.exists() else 0
-            member = s.path.split("::")[1] if "::" in s.path else ""
+            member = s.path[len(file_of(s.path)) + 2 :]
             entries.append(f"{file.name}|{member}|{size}|{s.label}|{s.box}")
         return _digest(entries)
 
