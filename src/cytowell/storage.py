@@ -7,11 +7,12 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cytowell.errors import RecipeError, StorageError
 
@@ -136,6 +137,32 @@ def write_frame(frame: Any, path: Path) -> None:
             frame.to_parquet(beside, index=False)
         else:
             frame.to_csv(beside, index=False, lineterminator="\n")
+
+
+def open_file(path: Path | str, links: bool = True) -> BinaryIO:
+    """Open a file to be read, if it is one: a pipe would be waited for, a device has no end.
+
+    Parameters
+    ----------
+    links
+        Whether a link is followed.
+
+    Raises
+    ------
+    OSError
+        If it is not there, may not be read, or is no regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device and no file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def is_there(path: Path | str) -> bool:

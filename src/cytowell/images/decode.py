@@ -17,6 +17,7 @@ from cytowell.images.microscope import is_microscope_file, read_microscope_file
 from cytowell.images.planes import PIXEL_SIZE
 from cytowell.images.record import Preprocessing
 from cytowell.images.tiff import read_tiff
+from cytowell.storage import open_file
 from cytowell.types import NPZ_MARK
 
 FROM_CAMERA = "Copy it again from the camera."
@@ -75,7 +76,7 @@ def _opened(source: str | Path | bytes, record: Preprocessing, shown: str) -> _O
     if not isinstance(source, bytes) and NPZ_MARK in str(source):
         return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown)), None
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as stream:
             head = stream.read(16)
             stream.seek(0)
             if is_microscope_file(head):

@@ -24,7 +24,16 @@ from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
 from cytowell.images.failures import reading
 from cytowell.runtime.boxes import suppress, tiles
-from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
+from cytowell.runtime.sealed import (
+    AGAIN,
+    FORMAT,
+    RECORD,
+    SUMS,
+    classes_of,
+    complete,
+    opened,
+    seal,
+)
 from cytowell.runtime.session import first_line, open_network, refuse_outside
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import Box, FloatArray, IntArray, Pixels
@@ -133,7 +142,7 @@ class DetectorFacts:
     def from_json(record: dict[str, Any]) -> DetectorFacts:
         """Read the record."""
         known = {k: record[k] for k in DetectorFacts.__dataclass_fields__ if k in record}
-        known["classes"] = tuple(record["classes"])
+        known["classes"] = classes_of(record)
         known["reading"] = Reading(**record["reading"])
         return DetectorFacts(**known)
 
@@ -390,9 +399,7 @@ def load_detector(bundle: str | Path) -> Detector:
         )
     folder = there[0]
     record, contents = opened(folder, "detector")
-    try:
+    with complete(folder):
         facts = DetectorFacts.from_json(record)
-    except (RecipeError, KeyError, TypeError) as error:
-        raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
     return Detector(facts, contents[NETWORK], digest, str(folder))

@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ def application(
     )
     app.state.house = house
     app.include_router(routes(desk, limits, meters, jobs, looks))
-    _watched(app, desk, store, meters, registry)
+    loops = [loop for loop in (desk, jobs, inbox) if loop is not None]
+    _watched(app, loops, store, meters, registry)
     if later is not None:
         place = house.pages_folder
         shutil.rmtree(place, ignore_errors=True)  # of a process that ended: nobody has its pages
@@ -205,7 +206,11 @@ def _is_full(folder: Path) -> bool:
 
 
 def _watched(
-    app: FastAPI, desk: Desk, store: Store | None, meters: Meters, registry: CollectorRegistry
+    app: FastAPI,
+    loops: Sequence[Desk | Jobs | Inbox],
+    store: Store | None,
+    meters: Meters,
+    registry: CollectorRegistry,
 ) -> None:
     """Add what those ask who keep the server running."""
 
@@ -216,7 +221,10 @@ def _watched(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> dict[str, str]:
-        """Say that bundles are loaded and that the store answers."""
+        """Say that images, jobs and inbox are worked off, and that the store answers."""
+        trouble = " ".join(words for loop in loops if (words := loop.trouble))
+        if trouble:
+            raise HTTPException(503, trouble, {"Retry-After": "2"})
         if store is not None:
             try:
                 await anyio.to_thread.run_sync(store.last)
@@ -227,7 +235,7 @@ def _watched(
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Give the meters in Prometheus' format."""
-        meters.waiting.set(len(desk))
+        meters.waiting.set(sum(len(loop) for loop in loops if isinstance(loop, Desk)))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cytowell.errors import BadTable
+from cytowell.images.limits import NO_FILE_GROWS_SO, Budget, grown
 from cytowell.sources.boundary import require_inside
 from cytowell.storage import is_there
 from cytowell.types import Box, Dataset, Sample, file_of
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+
+CELL = 8
+"""Bytes of a cell of a table in memory, at least."""
+
+BATCH = 65_536
+"""Rows of Parquet that are unpacked at once."""
 
 _BOX = ("x", "y", "width", "height")
 _PARTS = {"train": "train", "valid": "validation", "val": "validation"} | {
@@ -69,7 +79,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """Read the table itself; commas, semicolons and tabs, UTF-8 or Western encodings."""
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame = _read_text(path)
     except BadTable:
@@ -101,7 +111,7 @@ def read_texts(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
             frame = frame.astype(object).where(frame.notna(), "").astype(str)
         else:
             frame = _read_text(path, every=True)
@@ -113,6 +123,41 @@ def read_texts(path: Path) -> pd.DataFrame:
     if not len(frame):
         raise BadTable(f"{path} has no row.", "Its first line names the columns.")
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Read a Parquet file, counting what it is unpacked to before that is done.
+
+    A word that is kept once and repeated a million times costs as often as it is repeated: texts
+    are read as the numbers of their words, and counted.
+    """
+    budget = Budget(path, grown(path.stat().st_size), BadTable, NO_FILE_GROWS_SO)
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if any(pa.types.is_nested(field.type) for field in schema):
+            raise BadTable(f"{path} has columns of lists.", "Write one value in each cell.")
+        budget.spend(CELL * file.metadata.num_rows * len(schema))
+        budget.spend(sum(_unpacked(file.metadata.row_group(i)) for i in range(file.num_row_groups)))
+        texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        parts = []
+        for part in file.iter_batches(BATCH):
+            for column in part.columns:
+                if pa.types.is_dictionary(column.type):
+                    words = column.dictionary.cast(pa.large_string())
+                    lengths = pc.take(pc.binary_length(words), column.indices)
+                    budget.spend(pc.sum(lengths).as_py() or 0)
+            parts.append(part)
+        read: pd.DataFrame = pa.Table.from_batches(
+            parts, parts[0].schema if parts else schema
+        ).to_pandas()
+    for name in read.columns[read.dtypes == "category"]:
+        read[name] = read[name].astype(object)
+    return read
+
+
+def _unpacked(group: Any) -> int:
+    return sum(group.column(i).total_uncompressed_size for i in range(group.num_columns))
 
 
 def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
