@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,8 @@ def open_upright(
     """
     shown = name or ("image" if isinstance(source, bytes) else str(source))
     with reading(shown):
-        image, size = _opened(source, record or Preprocessing(), shown)
+        opened = _ELSEWHERE[-1] if _ELSEWHERE else _opened
+        image, size = opened(source, record or Preprocessing(), shown)
         if min(image.size) < 1:
             raise ImageError(
                 f"{shown} has no pixels ({image.width} x {image.height}).", FROM_CAMERA
@@ -70,6 +73,24 @@ def open_upright(
 
 _Opened = tuple[Image.Image, float | None]
 """A picture, and the side of a pixel in micrometres where that is known."""
+
+Decoder = Callable[[str | Path | bytes, Preprocessing, str], _Opened]
+"""Decodes a source, as a record says, under a name for errors."""
+
+_ELSEWHERE: list[Decoder] = []
+"""Who decodes in place of this process, the last one that was named: see `decode_with`."""
+
+
+def decode_with(decoder: Decoder) -> Callable[[], None]:
+    """Have every picture of this process decoded by another, as a server does for what it is sent.
+
+    Returns
+    -------
+    Callable
+        Ends that.
+    """
+    _ELSEWHERE.append(decoder)
+    return functools.partial(_ELSEWHERE.remove, decoder)
 
 
 def _opened(source: str | Path | bytes, record: Preprocessing, shown: str) -> _Opened:

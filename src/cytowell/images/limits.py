@@ -81,7 +81,7 @@ class Budget:
         self.left -= int(count)
         if self.left < 0:
             raise self._error(
-                f"{self.shown} would be unpacked to more than {self.most >> 20} MB.", self._remedy
+                f"{self.shown} would be unpacked to more than {self.most:,} bytes.", self._remedy
             )
 
 

@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 import cytowell
 from cytowell import registry as registered
 from cytowell.errors import RecipeError
+from cytowell.images.decode import decode_with
+from cytowell.images.processes import shared
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
@@ -89,9 +91,20 @@ def application(
     StorageError
         If folder or database cannot be used, or the inbox is none.
     """
-    limits, places = allowed or Allowed(), places or Places()
-    desk = Desk(bundles, limits.waiting)
     ends = contextlib.ExitStack()
+    try:
+        return _application(bundles, allowed or Allowed(), places or Places(), ends)
+    except BaseException:
+        ends.close()
+        raise
+
+
+def _application(
+    bundles: Mapping[str, Bundle], limits: Allowed, places: Places, ends: contextlib.ExitStack
+) -> FastAPI:
+    if limits.decoders:
+        ends.callback(decode_with(shared()))
+    desk = Desk(bundles, limits.waiting)
     ends.callback(desk.close)
     folder = places.data
     if folder is None:
