@@ -66,8 +66,10 @@ class DecodingProcesses:
         """
         process = self._free.get()
         try:
-            if process is None or not process.lives:
-                process = _Process()
+            if process is not None and not process.lives:
+                process.end()
+                process = None
+            process = process or _Process()
             return process.ask(source, record, shown, self._seconds)
         except (EOFError, OSError, ValueError) as error:
             late = process is not None and process.late
@@ -106,6 +108,7 @@ class _Process:
             [sys.executable, "-m", "cytowell.images.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # libraries' lines about broken files would fill the log
             env={**os.environ, **one},
         )
         self._within(STARTING, self._said)
