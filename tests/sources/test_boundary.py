@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 import cytowell
-from cytowell.errors import CytowellError, DatasetError
+from cytowell.errors import BadAnnotation, CytowellError, DatasetError
 from cytowell.images import open_upright
 from cytowell.sources.boundary import lies_inside
 from cytowell.sources.walk import walk
@@ -196,3 +197,12 @@ def test_an_export_that_points_one_folder_too_high_is_read(tmp_path: Path) -> No
     dataset = cytowell.read(made)
     assert dataset.samples[0].label == "a"
     assert dataset.samples[0].split == "train"
+
+
+def test_settings_of_many_brackets_are_refused_at_once(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "data.yaml").write_text("names: [a, b]" + "[" * 100_000)
+    begin = time.monotonic()
+    with pytest.raises(BadAnnotation, match="brackets in brackets"):
+        cytowell.read(tmp_path)
+    assert time.monotonic() - begin < 10

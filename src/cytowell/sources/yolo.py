@@ -43,8 +43,11 @@ PIXELS = 2.0
 """A share of a side beyond this is no share: the file holds pixels."""
 
 
-MOST_SETTINGS = 1 << 20
-"""Bytes of a settings file, at most."""
+MOST_SETTINGS = 1 << 18
+"""Bytes of a settings file, at most: thousands of classes, and a second or two of reading."""
+
+DEEPEST = 20
+"""Brackets in brackets of a settings file. Reading takes the square of their number."""
 
 
 @dataclass
@@ -122,11 +125,7 @@ def _settings(
         return dict(enumerate(x.strip() for x in lines if x.strip())), [(root, None)], []
     text = text_of(file)
     try:
-        # An alias is how a small file becomes a large one; no export has any.
-        if len(text) > MOST_SETTINGS or any(
-            isinstance(t, yaml.AliasToken) for t in yaml.scan(text)
-        ):
-            raise ValueError("it has aliases, or is too large")
+        _judge(text)
         given = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said_so = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -137,6 +136,20 @@ def _settings(
         )
     places, notes = _places(given, file, root, told)
     return _names(given["names"], file), places, notes
+
+
+def _judge(text: str) -> None:
+    """Refuse what makes a small file large or slow; no export has any of it."""
+    if len(text) > MOST_SETTINGS:
+        raise ValueError("it is too large")
+    deep = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("it has aliases")
+        deep += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        deep -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if deep > DEEPEST:
+            raise ValueError("it has brackets in brackets in brackets")
 
 
 def _names(given: Any, file: Path) -> dict[int, str]:
