@@ -329,7 +329,7 @@ def test_frames_that_were_deflated_are_read(tmp_path: Path) -> None:
 def test_what_inflates_without_end_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microscope, "INFLATED", 1 << 20)
+    monkeypatch.setattr(microscope, "DECODED", 1 << 20)
     for size, said in ((1 << 16, "damaged"), (1 << 24, "more than 1 MB")):
         packed = bytes([76, 0]) + bytes(10) + zlib.compress(bytes(size))
         with monkeypatch.context() as changed:

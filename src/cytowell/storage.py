@@ -7,10 +7,12 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cytowell.errors import RecipeError, StorageError
 
@@ -28,6 +30,12 @@ REMEDIES = {
     errno.EIO: "The disk does not answer as it should: choose another --out.",
     errno.EISDIR: "A folder stands where a file is needed: choose another --out.",
 }
+
+EXPIRES = 90 * 24 * 3600.0
+"""Seconds after which what a cache keeps is removed if nobody has asked for it."""
+
+HALF_WRITTEN = 24 * 3600.0
+"""Seconds after which nobody is still writing what has not its own name yet."""
 
 
 @contextlib.contextmanager
@@ -131,6 +139,32 @@ def write_frame(frame: Any, path: Path) -> None:
             frame.to_csv(beside, index=False, lineterminator="\n")
 
 
+def open_file(path: Path | str, links: bool = True) -> BinaryIO:
+    """Open a file to be read, if it is one: a pipe would be waited for, a device has no end.
+
+    Parameters
+    ----------
+    links
+        Whether a link is followed.
+
+    Raises
+    ------
+    OSError
+        If it is not there, may not be read, or is no regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device and no file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
 def is_there(path: Path | str) -> bool:
     """Tell whether something is at a path; a name that no disk could hold is not there."""
     try:
@@ -164,6 +198,52 @@ def cache_folder() -> Path:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "cytowell"
+
+
+def make_room(folder: Path, needed: int, most: int, unused: float = 0.0) -> None:
+    """Remove what a cache has kept longest without use, until so much more has room in it.
+
+    What nobody has asked for in `EXPIRES` goes in any case, and what a process that was killed has
+    left half written. An array that is mapped into memory stays readable until it is let go.
+
+    Parameters
+    ----------
+    needed, most
+        Bytes that are about to be added, and that are kept in all.
+    unused
+        Seconds since somebody asked for a thing, before which it may still be in use.
+    """
+    if not folder.is_dir():
+        return
+    now = time.time()
+    used: dict[Path, float] = {}
+    sizes: dict[Path, int] = {}
+    for kept in folder.iterdir():
+        # Who else looks may be gone first.
+        with contextlib.suppress(FileNotFoundError):
+            since = kept.stat().st_mtime
+            if kept.name.startswith("."):
+                if now - since > HALF_WRITTEN:
+                    _remove(kept)
+                continue
+            used[kept] = since
+            inside = kept.rglob("*") if kept.is_dir() else [kept]
+            sizes[kept] = sum(i.stat().st_size for i in inside if i.is_file())
+    total = needed + sum(sizes.values())
+    for old in sorted(used, key=lambda f: used[f]):
+        idle = now - used[old]
+        if (total <= most or idle < unused) and idle < EXPIRES:
+            break
+        total -= sizes.get(old, 0)
+        _remove(old)
+
+
+def _remove(kept: Path) -> None:
+    if kept.is_dir():
+        shutil.rmtree(kept, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            kept.unlink()
 
 
 def _umask() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,3 +140,23 @@ def test_the_image_runs_as_nobody_special_and_is_watched() -> None:
     check = next(s for s in lines if s.strip().startswith('CMD ["python"'))
     assert "/healthz" in check
     assert any(s.startswith("HEALTHCHECK") for s in lines)
+
+
+def test_what_links_lead_to_is_not_published(bundle: Path, cells: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(sorted(cells.rglob("*.png"))[0].read_bytes() + b"SECRET")
+    copied, tries = tmp_path / "bundle", tmp_path / "tries"
+    shutil.copytree(bundle, copied)
+    (copied / "more.txt").symlink_to(secret)
+    (copied / "notes.txt").write_text("PRIVATE")
+    tries.mkdir()
+    shutil.copy(sorted(cells.rglob("*.png"))[0], tries / "own.png")
+    (tries / "link.png").symlink_to(secret)
+    (tries / "linked").symlink_to(cells)
+    made = write_space(copied, tmp_path / "space", examples=tries)
+    assert [f.name for f in (made / "examples").iterdir()] == ["own.png"]
+    assert not [f for f in made.rglob("*") if f.is_file() and b"SECRET" in f.read_bytes()]
+    names = {f.name for f in (made / "bundle").iterdir()}
+    assert not names & {"more.txt", "notes.txt"}
+    assert not [f for f in made.rglob("*") if f.is_symlink()]
+    assert cytowell.load(made / "bundle").digest == cytowell.load(bundle).digest

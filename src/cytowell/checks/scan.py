@@ -162,7 +162,7 @@ def _decode(path: str, record: Preprocessing, facts: dict[str, Any]) -> Image.Im
     try:
         image = open_upright(data, replace(record, jpeg_scale=scale), name=path)
     except CytowellError as error:
-        if "truncated" in str(error.__cause__):
+        if "truncated" in error.problem:
             facts["complete"] = False
         raise
     if (image.width > image.height) != (facts["width"] > facts["height"]):

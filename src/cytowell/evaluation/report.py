@@ -27,7 +27,7 @@ from cytowell.evaluation.verdict import (
 )
 from cytowell.images import Preprocessing, open_upright
 from cytowell.storage import write_text
-from cytowell.types import Findings, IntArray, Predictions, Sample
+from cytowell.types import Findings, IntArray, Predictions, Sample, file_of
 
 MOST_ROWS = 2000
 """Rows of the per-image table; the file of all calls holds the rest."""
@@ -224,7 +224,7 @@ def _begin(sentence: str) -> str:
 
 def _names(paths: list[str]) -> tuple[list[str], str]:
     """Give paths as they are shown, without the folder that all share, and that folder."""
-    parents = {str(Path(path.split("::")[0]).parent) for path in paths}
+    parents = {str(Path(file_of(path)).parent) for path in paths}
     try:
         folder = os.path.commonpath(parents) if parents else ""
     except ValueError:  # absolute beside relative, or two drives

@@ -21,10 +21,11 @@ from cytowell.images.ahead import ahead, worker_count
 from cytowell.images.arrays import npz_member
 from cytowell.images.cell import NUCLEUS, CellView, MeasuredCell, measure, render
 from cytowell.images.decode import Encoded, open_upright
-from cytowell.images.limits import FORMATS, MAX_PIXELS, NPZ_MARK, SUFFIXES
+from cytowell.images.failures import reading
+from cytowell.images.limits import FORMATS, MAX_PIXELS, SUFFIXES
 from cytowell.images.record import INTERPOLATION, READING, Preprocessing
 from cytowell.images.sizes import orientation_of, upright_size
-from cytowell.types import Box, Pixels, Sample
+from cytowell.types import NPZ_MARK, Box, Pixels, Sample, file_of
 
 __all__ = [
     "FORMATS",
@@ -194,16 +195,23 @@ def _centre(size: tuple[int, int], crop: float) -> tuple[int, int, int, int]:
 
 
 def load(sample: Sample, record: Preprocessing) -> Pixels:
-    """Read one sample as the network's input: uint8, shape (size, size, 3)."""
+    """Read one sample as the network's input: uint8, shape (size, size, 3).
+
+    Raises
+    ------
+    ImageError
+        Whatever a library raises on the way, with the file's name.
+    """
     return load_seen(sample, record).pixels
 
 
 def load_seen(sample: Sample, record: Preprocessing) -> Seen:
-    """Read one sample as the network's input, with what was measured for it."""
-    if sample.box is None:
-        return see(open_upright(sample.path, record), record, known=sample.extra)
-    box = None if record.whole else sample.box
-    return see(photograph_of(sample.path, record), record, box)
+    """Read one sample as the network's input, with what was measured for it; raises as `load`."""
+    with reading(sample.path):
+        if sample.box is None:
+            return see(open_upright(sample.path, record), record, known=sample.extra)
+        box = None if record.whole else sample.box
+        return see(photograph_of(sample.path, record), record, box)
 
 
 class _Last(threading.local):
@@ -223,7 +231,7 @@ def photograph_of(path: str, record: Preprocessing) -> Image.Image:
     be changed by whoever asks for it.
     """
     try:
-        stat = Path(path.split("::")[0]).stat()
+        stat = Path(file_of(path)).stat()
         stamp: tuple[object, ...] = (stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
         stamp = ()

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
+from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder
 from cytowell.images.arrays import npz_image, to_rgb_array
-from cytowell.images.limits import FORMATS, NPZ_MARK, SMALLER, cap
+from cytowell.images.failures import reading
+from cytowell.images.limits import BAND, FORMATS, SMALLER, cap
 from cytowell.images.microscope import is_microscope_file, read_microscope_file
 from cytowell.images.planes import PIXEL_SIZE
 from cytowell.images.record import Preprocessing
 from cytowell.images.tiff import read_tiff
+from cytowell.storage import open_file
+from cytowell.types import NPZ_MARK
+
+FROM_CAMERA = "Copy it again from the camera."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +59,45 @@ def open_upright(
     ImageError
         If it is missing, truncated, too large, or of a format that is not read.
     """
-    image, size = _opened(source, record or Preprocessing(), name)
-    image.info = {PIXEL_SIZE: size} if size else {}
-    return image
+    shown = name or ("image" if isinstance(source, bytes) else str(source))
+    with reading(shown):
+        opened = _ELSEWHERE[-1] if _ELSEWHERE else _opened
+        image, size = opened(source, record or Preprocessing(), shown)
+        if min(image.size) < 1:
+            raise ImageError(
+                f"{shown} has no pixels ({image.width} x {image.height}).", FROM_CAMERA
+            )
+        image.info = {PIXEL_SIZE: size} if size else {}
+        return image
 
 
 _Opened = tuple[Image.Image, float | None]
 """A picture, and the side of a pixel in micrometres where that is known."""
 
+Decoder = Callable[[str | Path | bytes, Preprocessing, str], _Opened]
+"""Decodes a source, as a record says, under a name for errors."""
 
-def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> _Opened:
-    shown = name or ("image" if isinstance(source, bytes) else str(source))
+_ELSEWHERE: list[Decoder] = []
+"""Who decodes in place of this process, the last one that was named: see `decode_with`."""
+
+
+def decode_with(decoder: Decoder) -> Callable[[], None]:
+    """Have every picture of this process decoded by another, as a server does for what it is sent.
+
+    Returns
+    -------
+    Callable
+        Ends that.
+    """
+    _ELSEWHERE.append(decoder)
+    return functools.partial(_ELSEWHERE.remove, decoder)
+
+
+def _opened(source: str | Path | bytes, record: Preprocessing, shown: str) -> _Opened:
     if not isinstance(source, bytes) and NPZ_MARK in str(source):
         return Image.fromarray(to_rgb_array(npz_image(str(source)), record, shown)), None
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as stream:
             head = stream.read(16)
             stream.seek(0)
             if is_microscope_file(head):
@@ -80,7 +111,7 @@ def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> _Op
             "Check that the file is there and may be read.",
         ) from error
     if not data:
-        raise ImageError(f"{shown} is empty (0 bytes).", "Copy it again from the camera.")
+        raise ImageError(f"{shown} is empty (0 bytes).", FROM_CAMERA)
     if _is_heic(data):
         return _heic(data, shown), None
     size = None
@@ -94,7 +125,7 @@ def _opened(source: str | Path | bytes, record: Preprocessing, name: str) -> _Op
 def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        cap(image.size, shown)
+        cap(image.size, shown, 4)
         if image.format in ("JPEG", "MPO") and record.jpeg_scale > 1:
             wanted = (image.width // record.jpeg_scale, image.height // record.jpeg_scale)
             image.draft("RGB", wanted)
@@ -117,12 +148,6 @@ def _pillow(data: bytes, record: Preprocessing, shown: str) -> Image.Image:
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(f"{shown} has too many pixels.", SMALLER) from error
-    except CytowellError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead to
-        raise ImageError(
-            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the camera."
-        ) from error
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -144,10 +169,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, coloured).convert("RGB")
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lay what is transparent on white, some rows at a time: four copies of all would be held."""
+    laid = Image.new("RGB", image.size)
+    rows = max(1, BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", part.size, (255, 255, 255, 255))
+        laid.paste(Image.alpha_composite(white, part).convert("RGB"), (0, top))
+    return laid
 
 
 def _is_heic(data: bytes) -> bool:
@@ -164,17 +198,10 @@ def _heic(data: bytes, shown: str) -> Image.Image:
             f"{shown} is HEIC, which a plain install does not read.",
             'Run: pip install "cytowell[heic]", or set the phone to save JPEG.',
         ) from error
-    try:
-        picture = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
-        cap(picture.size, shown)
-        image: Image.Image = picture.to_pillow()
-        return _to_rgb(_turned(image))
-    except CytowellError:
-        raise
-    except Exception as error:
-        raise ImageError(
-            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the camera."
-        ) from error
+    picture = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+    cap(picture.size, shown, 4)
+    image: Image.Image = picture.to_pillow()
+    return _to_rgb(_turned(image))
 
 
 # Truncated files are an error here, never grey stripes: a global of Pillow that others may set.

@@ -14,18 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from defusedxml import ElementTree
 
-from cytowell.errors import CytowellError, ImageError, ImageTooLarge, MissingDecoder
+from cytowell.errors import ImageError, MissingDecoder
 from cytowell.images.arrays import to_rgb_array
-from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
+from cytowell.images.failures import reading
+from cytowell.images.limits import DECODED, cap
 from cytowell.images.planes import choose, sensible
 from cytowell.images.record import Preprocessing
 from cytowell.types import Pixels
 
 CZI = b"ZISRAWFILE"
 ND2 = b"\xda\xce\xbe\n"
-
-INFLATED = 512 << 20
-"""Bytes that one compressed part of an ND2 may come to."""
 
 OVERLAP = 4
 """How many times blocks may cover the picture: those of a slide overlap by a few per cent."""
@@ -53,25 +51,20 @@ def read_microscope_file(
     """
     czi = stream.read(len(CZI)) == CZI
     stream.seek(0)
-    try:
-        array, size = (_czi if czi else _nd2)(stream, record, shown)
+    with reading(shown, remedy="Copy it again from the microscope."):
+        try:
+            array, size = (_czi if czi else _nd2)(stream, record, shown)
+        except ImportError as error:
+            raise MissingDecoder(
+                f"{shown} is {'CZI' if czi else 'ND2'}, which a plain install does not read.",
+                'Run: pip install "cytowell[microscopy]", or save it as OME-TIFF.',
+            ) from error
         if not array.any():
             # What the readers give for blocks that are not there; no camera does.
             raise ImageError(
                 f"{shown} holds nothing but zeros there.", "Copy it again from the microscope."
             )
         return to_rgb_array(array, record, shown), size
-    except ImportError as error:
-        raise MissingDecoder(
-            f"{shown} is {'CZI' if czi else 'ND2'}, which a plain install does not read.",
-            'Run: pip install "cytowell[microscopy]", or save it as OME-TIFF.',
-        ) from error
-    except CytowellError:
-        raise
-    except Exception as error:  # the readers raise whatever broken bytes lead to
-        raise ImageError(
-            f"{shown} is damaged or incomplete ({error}).", "Copy it again from the microscope."
-        ) from error
 
 
 _Read = tuple[npt.NDArray[Any], float | None]
@@ -127,11 +120,9 @@ def _mosaic(chosen: list[tuple[Any, dict[str, tuple[int, int]]]], dtype: Any, sh
     low = {a: min(place[a][0] for _, place in chosen) for a in "YX"}
     high = {a: max(sum(place[a]) for _, place in chosen) for a in "YX"}
     tall, wide = high["Y"] - low["Y"], high["X"] - low["X"]
-    cap((wide, tall), shown)
     channels = sorted({place.get("C", (0, 1))[0] for _, place in chosen})
     samples = max(int(block.shape[-1]) for block, _ in chosen)
-    if tall * wide * samples * len(channels) > 8 * MAX_PIXELS:
-        raise ImageTooLarge(f"{shown} has {len(channels)} channels of {wide} x {tall}.", SMALLER)
+    cap((wide, tall), shown, samples * len(channels) * np.dtype(dtype).itemsize)
     if sum(place["Y"][1] * place["X"][1] for _, place in chosen) > OVERLAP * tall * wide * len(
         channels
     ):
@@ -181,11 +172,11 @@ class Inflater:
 
     @staticmethod
     def decompress(data: bytes) -> bytes:
-        """Inflate, or raise ValueError beyond `INFLATED` bytes or before the stream's end."""
+        """Inflate, or raise ValueError beyond `DECODED` bytes or before the stream's end."""
         stream = zlib.decompressobj()
-        out = stream.decompress(data, INFLATED)
+        out = stream.decompress(data, DECODED)
         if not stream.eof:
-            raise ValueError(f"more than {INFLATED >> 20} MB of it are compressed, or it is cut")
+            raise ValueError(f"more than {DECODED >> 20} MB of it are compressed, or it is cut")
         return out
 
 
@@ -200,10 +191,8 @@ def _nd2(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
     with nd2.ND2File(stream) as file:
         sizes = dict(file.sizes)
         wide, tall = sizes.pop("X"), sizes.pop("Y")
-        cap((wide, tall), shown)
         channels, samples = sizes.pop("C", 1), sizes.pop("S", 1)
-        if wide * tall * channels * samples > 8 * MAX_PIXELS:
-            raise ImageTooLarge(f"{shown} has {channels} channels of {wide} x {tall}.", SMALLER)
+        cap((wide, tall), shown, channels * samples * np.dtype(file.dtype).itemsize)
         wanted = choose(sizes, record.plane, shown)
         at = 0
         for axis, count in sizes.items():  # frames lie as the loops of the experiment do

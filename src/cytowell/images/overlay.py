@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cytowell.errors import StorageError
 from cytowell.images.planes import pixel_size
 from cytowell.storage import replacing
-from cytowell.types import Box
+from cytowell.types import Box, file_of
 
 SIDE = 2000
 """Longer side in pixels of an overlay: names can be read, and a plate is no 10 MB."""
@@ -76,7 +76,7 @@ class Album:
             If the photograph lies in the album's own folder: the next time it would be taken for
             a photograph, and drawn on again.
         """
-        photograph = Path(path.split("::")[0])
+        photograph = Path(file_of(path))
         if photograph.resolve().parent == self.folder.resolve():
             raise StorageError(
                 f"{self.folder} is the folder of {photograph.name} itself.",

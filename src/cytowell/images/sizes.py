@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from PIL import Image
 
 from cytowell.errors import PlaneNotChosen
 from cytowell.images.decode import open_upright
-from cytowell.images.limits import NPZ_MARK
+from cytowell.images.limits import cap
 from cytowell.images.planes import ANY
 from cytowell.images.record import Preprocessing
+from cytowell.storage import open_file
+from cytowell.types import NPZ_MARK
 
 _TELLING = ("JPEG", "PNG", "BMP", "WEBP")
 _ORIENTATION = 274
@@ -39,8 +40,9 @@ def orientation_of(path: str, record: Preprocessing | None = None) -> tuple[tupl
     """
     if NPZ_MARK not in path:
         try:
-            with Image.open(Path(path), formats=_TELLING) as image:
+            with open_file(path) as file, Image.open(file, formats=_TELLING) as image:
                 width, height = image.size
+                cap(image.size, path)
                 turned = _orientation(image)
             return ((height, width) if turned in _SIDEWAYS else (width, height)), turned
         except Exception:  # whatever a broken header leads to: decoding says what is wrong

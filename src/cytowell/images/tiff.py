@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from typing import Any
 
@@ -12,9 +13,10 @@ import tifffile
 from defusedxml import ElementTree
 from PIL import Image
 
-from cytowell.errors import CytowellError, ImageError, ImageTooLarge
+from cytowell.errors import CytowellError, ImageError
 from cytowell.images.arrays import to_rgb_array
-from cytowell.images.limits import MAX_PIXELS, SMALLER, cap
+from cytowell.images.inflate import INFLATERS, PIECE
+from cytowell.images.limits import DECODED, Budget, cap
 from cytowell.images.planes import choose, parse_plane, sensible
 from cytowell.images.record import Preprocessing
 from cytowell.types import Pixels
@@ -26,6 +28,13 @@ _MICRONS = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0,
     "\\u00b5m": 1.0, "nm": 1e-3, "å": 1e-4, "pm": 1e-6,
 }  # fmt: skip
+
+
+FRAME = 4096
+"""Bytes that are held of each page of a file, however little of it is in it."""
+
+# What tifffile finds odd is in our errors; its own lines would fill a server's log.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | None, float | None]:
@@ -46,6 +55,7 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages.first
             cap((int(page.imagewidth), int(page.imagelength)), shown)
+            Budget(shown, DECODED).spend(FRAME * len(tiff.pages))
             positions = _positions(tiff)
             axes = positions[0].axes
             pages = set(axes) & set("IQ") & set(parse_plane(record.plane))
@@ -62,7 +72,7 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
             size = _pixel_size(tiff, tiff.series.index(positions[place]))
             if easy and not (plain and whole):
                 return None, size
-            array, axes = _read(positions[place], chosen, shown)
+            array, axes = _read(positions[place], chosen, Budget(shown, DECODED))
             if easy:
                 array = np.asarray(Image.fromarray(array, "YCbCr").convert("RGB"))
             orientation = page.tags.valueof(274, 1)
@@ -112,7 +122,7 @@ def _chosen(positions: list[Any], record: Preprocessing, shown: str) -> tuple[in
     return place, chosen | dict.fromkeys(untold[1:] if channels else untold, 0)
 
 
-def _read(series: Any, chosen: dict[str, int], shown: str) -> tuple[npt.NDArray[Any], str]:
+def _read(series: Any, chosen: dict[str, int], budget: Budget) -> tuple[npt.NDArray[Any], str]:
     """Read the pages that the chosen planes lie in, and no others where each is a page.
 
     Returns
@@ -121,22 +131,61 @@ def _read(series: Any, chosen: dict[str, int], shown: str) -> tuple[npt.NDArray[
         An array, and the axes (Y, X, C or S) that it has.
     """
     axes, shape = series.axes, tuple(int(n) for n in series.shape)
-    cap((shape[axes.index("X")], shape[axes.index("Y")]), shown)
-    wanted = math.prod(n for a, n in zip(axes, shape, strict=True) if a not in chosen)
-    if wanted > 8 * MAX_PIXELS:
-        raise ImageTooLarge(f"{shown} holds {wanted:,} values a plane.", SMALLER)
+    cap((shape[axes.index("X")], shape[axes.index("Y")]), budget.shown)
     index = tuple(chosen.get(a, slice(None)) for a in axes)
     left = "".join("C" if a in "IQ" else a for a in axes if a not in chosen)
     first = min(axes.index(a) for a in "YXS" if a in axes)
     count = math.prod(shape[:first])
     if 1 < count == len(series.pages):
         places = np.arange(count).reshape(shape[:first])[index[:first]]
-        read = [series.pages[int(i)].asarray() for i in places.ravel()]
-        block = np.stack(read).reshape(*places.shape, *shape[first:])
+        budget.spend(places.size * math.prod(shape[first:]) * series.dtype.itemsize)
+        block = np.empty((*places.shape, *shape[first:]), dtype=series.dtype)
+        rows = block.reshape(places.size, *shape[first:])
+        for i, place in enumerate(places.ravel()):
+            rows[i] = _page(series.pages[int(place)], budget).reshape(shape[first:])
         return block[(slice(None),) * places.ndim + index[first:]], left
-    if math.prod(shape) > 8 * MAX_PIXELS:
-        raise ImageTooLarge(f"{shown} holds {shape} values.", SMALLER)
-    return np.asarray(series.asarray())[index], left
+    budget.spend(math.prod(shape) * series.dtype.itemsize)
+    for page in series.pages:
+        if page is not None:
+            _judge(page, budget)
+    array = np.asarray(series.asarray(maxworkers=1))
+    if array.shape != shape:
+        raise ImageError(
+            f"{budget.shown} lacks pixels that it announces.", "Copy it again from the camera."
+        )
+    return array[index], left
+
+
+def _page(page: Any, budget: Budget) -> npt.NDArray[Any]:
+    _judge(page, budget)
+    return np.asarray(page.asarray(maxworkers=1))
+
+
+def _judge(page: Any, budget: Budget) -> None:
+    """Look at each strip or tile of a page before it is decoded.
+
+    Raises
+    ------
+    ImageError
+        If none is there, or one holds much more than its place in the picture takes.
+    """
+    key = page.keyframe
+    if not any(page.databytecounts) or not any(page.dataoffsets):
+        raise ImageError(f"{budget.shown} has no pixels.", "Copy it again from the camera.")
+    rows = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
+    each = math.prod(key.chunks) // max(1, key.chunks[0]) * rows * key.dtype.itemsize
+    Budget(budget.shown, DECODED).spend(each)
+    inflate = INFLATERS.get(int(key.compression))
+    if inflate is None:
+        return
+    file = page.parent.filehandle
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(int(offset))
+        # Some writers fill the last strip up, or add a few bytes.
+        strip = Budget(budget.shown, 2 * each + PIECE)
+        for piece in inflate(file.read(int(size))):
+            strip.spend(len(piece))
+        budget.spend(max(0, strip.most - strip.left - each))
 
 
 def _pixel_size(tiff: tifffile.TiffFile, place: int) -> float | None:

@@ -18,6 +18,7 @@ from skimage.morphology import closing, disk
 
 from cytowell.errors import CytowellError
 from cytowell.images import Preprocessing, ahead, load
+from cytowell.images.failures import reading
 from cytowell.runtime.pipeline import BATCH, Batch
 from cytowell.types import Pixels, Sample
 
@@ -61,7 +62,8 @@ def described(samples: Sequence[Sample], record: Preprocessing) -> Iterator[Batc
         rows, errors = [], []
         for sample in chunk:
             try:
-                rows.append(describe(load(sample, record)))
+                with reading(sample.path):
+                    rows.append(describe(load(sample, record)))
                 errors.append("")
             except CytowellError as problem:
                 errors.append(str(problem))

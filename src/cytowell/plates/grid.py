@@ -13,6 +13,7 @@ from PIL import Image
 
 from cytowell.errors import ImageError, RecipeError
 from cytowell.images import Preprocessing, open_upright, upright_size
+from cytowell.images.failures import reading
 from cytowell.plates.eyepiece import find_field
 from cytowell.plates.lattice import lattices
 from cytowell.plates.rings import edges_of, peaks, ring_scores
@@ -125,7 +126,8 @@ def wells_in(path: str, rotate: int = 0, record: Preprocessing | None = None) ->
 def wells_or_why(path: str, rotate: int = 0, record: Preprocessing | None = None) -> Wells:
     """Find the wells of a file; one that cannot be decoded has none, and its reason."""
     try:
-        return wells_in(path, rotate, record)
+        with reading(path, "cannot be searched"):
+            return wells_in(path, rotate, record)
     except ImageError as error:
         return _none(str(error))
 

@@ -11,6 +11,7 @@ from typing import Any
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images import Preprocessing
 from cytowell.runtime.bundle import MapSlice, load
+from cytowell.runtime.sealed import complete
 from cytowell.runtime.session import Session
 
 
@@ -49,7 +50,8 @@ def open_backbone(place: Path, name: str) -> FrozenBackbone:
         )
     record: dict[str, Any] = {}
     if (place / "backbone.json").is_file():
-        record = json.loads((place / "backbone.json").read_text(encoding="utf-8"))
+        with complete(place / "backbone.json"):
+            record = dict(json.loads((place / "backbone.json").read_text(encoding="utf-8")))
         place = place / "backbone.onnx"
     if place.suffix != ".onnx":
         raise BundleRefused(
@@ -60,14 +62,15 @@ def open_backbone(place: Path, name: str) -> FrozenBackbone:
     except OSError as error:
         raise BundleError(f"{place} cannot be read.", "Check the path.") from error
     digest = hashlib.sha256(model).hexdigest()
-    if record and record["sha256"] != digest:
+    if record and record.get("sha256") != digest:
         raise BundleCorrupt(f"{place} was changed since it was made.", "Install it again.")
     session = Session(model, str(place))
     preprocessing = Preprocessing(size=session.size or 224)
     maps: tuple[MapSlice, ...] = ()
     if record:
-        preprocessing = Preprocessing.from_json(record["preprocessing"])
-        maps = tuple(MapSlice(*m) for m in record["maps"])
+        with complete(place):
+            preprocessing = Preprocessing.from_json(record["preprocessing"])
+            maps = tuple(MapSlice(*m) for m in record["maps"])
     return FrozenBackbone(
         name, model, session, preprocessing, maps, record.get("origin", {}), digest
     )

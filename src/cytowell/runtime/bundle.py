@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,9 +28,20 @@ from threadpoolctl import threadpool_limits
 from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images import Preprocessing
+from cytowell.images.inflate import arrays_in
+from cytowell.images.limits import IN_MEMORY, Budget
 from cytowell.runtime import pipeline
 from cytowell.runtime.head import Head, Statistics, SubclassHead
-from cytowell.runtime.sealed import AGAIN, FORMAT, RECORD, SUMS, opened, seal
+from cytowell.runtime.sealed import (
+    AGAIN,
+    FORMAT,
+    RECORD,
+    SUMS,
+    classes_of,
+    complete,
+    opened,
+    seal,
+)
 from cytowell.runtime.session import Session
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import (
@@ -129,10 +138,13 @@ class Facts:
     def from_json(record: dict[str, Any]) -> Facts:
         """Read the record."""
         maps = record["maps"]
+        temperature = float(record["temperature"])
+        if not 0.0 < temperature < np.inf:
+            raise ValueError(f"a temperature of {temperature}")
         return Facts(
-            classes=tuple(record["classes"]),
+            classes=classes_of(record),
             preprocessing=Preprocessing.from_json(record["preprocessing"]),
-            temperature=float(record["temperature"]),
+            temperature=temperature,
             threshold=float(record["thresholds"]["probability"]),
             farthest=record["thresholds"]["distance"],
             positive=record["positive"],
@@ -377,9 +389,9 @@ def load(bundle: str | Path) -> Bundle:
     """
     folder = find(bundle)
     record, contents = opened(folder, "classifier")
-    try:
+    with complete(folder):
         facts = Facts.from_json(record)
-        arrays = _arrays(contents["head.npz"])
+        arrays = _arrays(folder / "head.npz", contents)
         head = _head(arrays, "weight", "bias", len(facts.classes))
         kinds = None
         if facts.subclasses:
@@ -387,9 +399,7 @@ def load(bundle: str | Path) -> Bundle:
             kinds = SubclassHead(facts.subclasses, own)
         statistics = None
         if "statistics.npz" in contents:
-            statistics = Statistics(**_arrays(contents["statistics.npz"]))
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
+            statistics = Statistics(**_arrays(folder / "statistics.npz", contents))
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
     model = contents["backbone.onnx"]
     return Bundle(facts, head, statistics, model, digest, str(folder), kinds)
@@ -397,8 +407,11 @@ def load(bundle: str | Path) -> Bundle:
 
 def _head(arrays: dict[str, npt.NDArray[Any]], weight: str, bias: str, classes: int) -> Head:
     head = Head(arrays[weight].astype(np.float64), arrays[bias].astype(np.float64))
-    if head.weight.shape[:1] != (classes,) or head.bias.shape != (classes,):
-        raise ValueError(f"a head of shape {head.weight.shape} on {classes} classes")
+    shape = head.weight.shape
+    if len(shape) != 2 or shape[0] != classes or head.bias.shape != shape[:1]:
+        raise ValueError(f"a head of shape {shape} on {classes} classes")
+    if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
+        raise ValueError("a head with numbers that are none")
     return head
 
 
@@ -438,6 +451,6 @@ def _fields(statistics: Statistics) -> dict[str, Any]:
     return {f.name: getattr(statistics, f.name) for f in fields(statistics)}
 
 
-def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+def _arrays(file: Path, contents: dict[str, bytes]) -> dict[str, npt.NDArray[Any]]:
+    """Give the arrays of a file of a bundle, checked before they are unpacked."""
+    return arrays_in(contents[file.name], Budget(file, IN_MEMORY, BundleCorrupt, AGAIN))

@@ -12,9 +12,10 @@ from PIL import Image
 from cytowell.errors import EmptyDataset, ImageError
 from cytowell.images import Preprocessing, cut_out, photograph_of, require_inside
 from cytowell.images.cell import measure, window_of
+from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.storage import explaining, replacing_folder, require_free
-from cytowell.types import OBJECT, Box, Sample
+from cytowell.types import OBJECT, Box, Sample, file_of
 
 TABLE = "samples.csv"
 UNLABELLED = "unlabelled"
@@ -68,11 +69,12 @@ def crop(
     with replacing_folder(target) as beside:
         for number, sample in enumerate(samples, 1):
             if sample.box is None:
-                said[f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
+                said[sample.error or f"{sample.path}: {sample.nothing or 'no box in it.'}"] = None
                 continue
             try:
-                photograph = photograph_of(sample.path, how)
-                part, measured = _part(photograph, how, sample.box)
+                with reading(sample.path):
+                    photograph = photograph_of(sample.path, how)
+                    part, measured = _part(photograph, how, sample.box)
             except ImageError as error:
                 said[str(error)] = None
                 continue
@@ -111,7 +113,7 @@ def _part(
 
 def _name(sample: Sample, number: int, taken: set[str]) -> str:
     """Give a path below the folder that says what, which photograph, which object."""
-    stem = _harmless(Path(sample.path.split("::")[0]).stem)
+    stem = _harmless(Path(file_of(sample.path)).stem)
     plate, well = (str(sample.extra.get(k) or "") for k in ("plate", "well"))
     which = well or str(sample.extra.get(OBJECT) or number)
     if plate not in ("", "1"):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cytowell.errors import RecipeError
-from cytowell.runtime.sealed import FORMAT
+from cytowell.runtime.sealed import classes_of
 
 SAYS = ("boxes", "yolox", "yolov5", "yolov8")
 """How networks say their boxes: decoded corners and scores (ours); YOLOX's raw grid; rows of
@@ -98,13 +98,13 @@ class DetectorFacts:
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as it is written."""
-        record = asdict(self) | {"format": FORMAT, "kind": "detector"}
+        record = asdict(self) | {"format": 1, "kind": "detector"}
         return record | {"classes": list(self.classes)}
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> DetectorFacts:
         """Read the record."""
         known = {k: record[k] for k in DetectorFacts.__dataclass_fields__ if k in record}
-        known["classes"] = tuple(record["classes"])
+        known["classes"] = classes_of(record)
         known["reading"] = Reading(**record["reading"])
         return DetectorFacts(**known)

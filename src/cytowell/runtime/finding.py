@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cytowell.errors import ImageError, RecipeError, UnknownName
+from cytowell.errors import BundleError, ImageError, RecipeError, UnknownName
 from cytowell.images import Preprocessing, ahead, open_upright
+from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
 from cytowell.registry import did_you_mean
@@ -133,7 +134,7 @@ def objects(
         Classes of a detector whose objects the bundle is for (`Facts.calls`); other objects are
         counted and not called.
     """
-    reading = record and record.unscaled
+    how = record and record.unscaled
     if find is None:
         yield from photographs
         return
@@ -143,10 +144,11 @@ def objects(
         if photograph.box is not None:
             return photograph, []
         try:
-            return photograph, look(photograph.path, reading)
-        except ImageError:
-            # Whoever calls it will fail to read it too, and say so in the usual words.
-            return photograph, [photograph]
+            with reading(photograph.path, "cannot be searched"):
+                return photograph, look(photograph.path, how)
+        except (ImageError, BundleError) as error:
+            # Not called whole: that would be an answer to another question.
+            return photograph, [replace(photograph, error=str(error))]
 
     for photograph, listed in ahead(one, photographs, waiting=1):
         if photograph.box is not None:
@@ -170,5 +172,6 @@ def objects(
                 group=photograph.group or photograph.path,
                 box=found.box and _rounded(found.box),
                 nothing=found.nothing,
+                error=found.error,
                 extra=extra,
             )

@@ -18,6 +18,7 @@ from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images import Encoded, Preprocessing, Seen, ahead, load_seen, open_upright, see
+from cytowell.images.failures import reading
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
 
@@ -87,10 +88,11 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
     samples, errors, pixels, doubts = [], [], [], []
     for item in chunk:
         sample = item if isinstance(item, Sample) else Sample(getattr(item, "name", ""))
-        error = ""
+        error = sample.error
         try:
-            if not sample.nothing:
-                seen = _seen(item, record)
+            if not sample.nothing and not error:
+                with reading(sample.path):
+                    seen = _seen(item, record)
                 pixels.append(seen.pixels)
                 doubts.append(seen.measured.doubt if seen.measured is not None else "")
                 if seen.measured is not None:
@@ -99,11 +101,28 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
             error = str(problem)
         samples.append(sample)
         errors.append(error)
+    found = _featured(session, pixels)
+    called = [i for i, s in enumerate(samples) if not errors[i] and not s.nothing]
+    for i, row in zip(called, found, strict=True):
+        if isinstance(row, CytowellError):
+            errors[i] = f"{samples[i].path} cannot be called. {row}".strip()
+    fine = [i for i, row in enumerate(found) if not isinstance(row, CytowellError)]
+    rows = [found[i] for i in fine]
+    features = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+    return Batch(tuple(samples), tuple(errors), features, tuple(doubts[i] for i in fine))
+
+
+def _featured(session: Session, pixels: list[Pixels]) -> list[Any]:
+    """Give the features (D,) of each picture; where the network fails, each alone or its error."""
     if not pixels:
-        none = np.zeros((0, 0), dtype=np.float32)
-        return Batch(tuple(samples), tuple(errors), none)
-    features = session.features(np.stack(pixels))
-    return Batch(tuple(samples), tuple(errors), features, tuple(doubts))
+        return []
+    try:
+        with reading("A batch", "cannot be called", ""):
+            return list(session.features(np.stack(pixels)))
+    except CytowellError as error:
+        if len(pixels) == 1:
+            return [error]
+    return [found for one in pixels for found in _featured(session, [one])]
 
 
 def _seen(item: Source, record: Preprocessing) -> Seen:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cytowell.errors import BundleCorrupt, BundleError, BundleTooNew
+from cytowell.images.limits import IN_MEMORY
+from cytowell.storage import open_file
 
 SUMS = "SHA256SUMS"
 RECORD = "bundle.json"
@@ -68,7 +72,7 @@ def opened(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 def _verified(folder: Path) -> dict[str, bytes]:
     sums = folder / SUMS
     try:
-        listed = sums.read_bytes()
+        listed = _bytes_of(sums)
         lines = [line.split("  ", 1) for line in listed.decode("utf-8").splitlines() if line]
         wanted = {name: digest for digest, name in lines}
     except (OSError, ValueError) as error:
@@ -79,7 +83,7 @@ def _verified(folder: Path) -> dict[str, bytes]:
     contents = {SUMS: listed}
     for name, digest in wanted.items():
         try:
-            contents[name] = (folder / name).read_bytes()
+            contents[name] = _bytes_of(folder / name)
         except OSError as error:
             raise BundleCorrupt(f"{folder / name} is missing.", AGAIN) from error
         if hashlib.sha256(contents[name]).hexdigest() != digest:
@@ -87,12 +91,47 @@ def _verified(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def _record(folder: Path, data: bytes) -> dict[str, Any]:
+def _bytes_of(file: Path) -> bytes:
+    with open_file(file) as handle:
+        return handle.read()
+
+
+@contextlib.contextmanager
+def complete(shown: object) -> Iterator[None]:
+    """Turn whatever goes wrong while a bundle's files are understood into `BundleCorrupt`.
+
+    Numbers beyond any (1e999), lists in lists in lists, arrays that promise more than there is:
+    what is wrong with them is not listed here, for the next one is always missing.
+    """
     try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:
+        words = (str(error) or type(error).__name__)[:300]
+        raise BundleCorrupt(f"{shown} is incomplete ({words}).", AGAIN) from error
+
+
+def classes_of(record: dict[str, Any]) -> tuple[str, ...]:
+    """Give the classes of a record.
+
+    Raises
+    ------
+    ValueError
+        If they are no list of names.
+    """
+    classes = record["classes"]
+    if not isinstance(classes, list) or not all(isinstance(c, str) and c for c in classes):
+        raise ValueError("classes are no list of names")
+    return tuple(classes)
+
+
+def _record(folder: Path, data: bytes) -> dict[str, Any]:
+    if len(data) > IN_MEMORY:
+        raise BundleCorrupt(f"{folder}/{RECORD} of {len(data):,} bytes is no record.", AGAIN)
+    with complete(f"{folder}/{RECORD}"):
         record: dict[str, Any] = json.loads(data)
         version = int(record["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleCorrupt(f"{folder}/{RECORD} cannot be read ({error}).", AGAIN) from error
     if version > FORMAT:
         raise BundleTooNew(
             f"{folder} has the format {version}; this Cytowell reads up to {FORMAT}.",

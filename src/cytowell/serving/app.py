@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 import cytowell
 from cytowell import registry as registered
 from cytowell.errors import RecipeError
+from cytowell.images.decode import decode_with
+from cytowell.images.processes import shared
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
@@ -89,9 +91,20 @@ def application(
     StorageError
         If folder or database cannot be used, or the inbox is none.
     """
-    limits, places = allowed or Allowed(), places or Places()
-    desk = Desk(bundles, limits.waiting)
     ends = contextlib.ExitStack()
+    try:
+        return _application(bundles, allowed or Allowed(), places or Places(), ends)
+    except BaseException:
+        ends.close()
+        raise
+
+
+def _application(
+    bundles: Mapping[str, Bundle], limits: Allowed, places: Places, ends: contextlib.ExitStack
+) -> FastAPI:
+    if limits.decoders:
+        ends.callback(decode_with(shared()))
+    desk = Desk(bundles, limits.waiting)
     ends.callback(desk.close)
     folder = places.data
     if folder is None:
@@ -135,7 +148,8 @@ def application(
     )
     app.state.house = house
     app.include_router(routes(desk, limits, meters, jobs, looks))
-    _watched(app, desk, store, meters, registry)
+    loops = [loop for loop in (desk, jobs, inbox) if loop is not None]
+    _watched(app, loops, store, meters, registry)
     if later is not None:
         place = house.pages_folder
         shutil.rmtree(place, ignore_errors=True)  # of a process that ended: nobody has its pages
@@ -206,7 +220,11 @@ def _is_full(folder: Path) -> bool:
 
 
 def _watched(
-    app: FastAPI, desk: Desk, store: Store | None, meters: Meters, registry: CollectorRegistry
+    app: FastAPI,
+    loops: Sequence[Desk | Jobs | Inbox],
+    store: Store | None,
+    meters: Meters,
+    registry: CollectorRegistry,
 ) -> None:
     """Add what those ask who keep the server running."""
 
@@ -217,7 +235,10 @@ def _watched(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> dict[str, str]:
-        """Say that bundles are loaded and that the store answers."""
+        """Say that images, jobs and inbox are worked off, and that the store answers."""
+        trouble = " ".join(words for loop in loops if (words := loop.trouble))
+        if trouble:
+            raise HTTPException(503, trouble, {"Retry-After": "2"})
         if store is not None:
             try:
                 await anyio.to_thread.run_sync(store.last)
@@ -228,7 +249,7 @@ def _watched(
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Give the meters in Prometheus' format."""
-        meters.waiting.set(len(desk))
+        meters.waiting.set(sum(len(loop) for loop in loops if isinstance(loop, Desk)))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -6,6 +6,7 @@ one bundle. A quiet server answers at once; a busy one fills its batches.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ from cytowell.types import Predictions
 
 WAITING = 256
 """Images that may lie there; more are refused: memory is bounded, and nobody waits long."""
+
+LOG = logging.getLogger("cytowell.serving")
 
 DIGITS = 6
 """Of probabilities, as `cytowell predict` writes them."""
@@ -74,6 +77,11 @@ class Desk:
 
     def __len__(self) -> int:
         return len(self._line)
+
+    @property
+    def trouble(self) -> str:
+        """Why images are not called; "" while they are."""
+        return "" if all(t.is_alive() for t in self._threads) else "Images are not called any more."
 
     def named(self, name: str) -> str:
         """Give the bundle's name that a request means.
@@ -152,18 +160,32 @@ class Desk:
         taken = [s for s in slips if s.answer.set_running_or_notify_cancel()]
         if not taken:
             return
-        bundle = self.bundles[taken[0].bundle]
         try:
-            batch = pipeline.batch_of(
-                bundle.session, bundle.facts.preprocessing, [s.image for s in taken]
-            )
-            told = answers(bundle.call(batch))
+            told = _called(self.bundles[taken[0].bundle], [s.image for s in taken])
         except BaseException as error:
             for slip in taken:
                 slip.answer.set_exception(error)
             return
         for slip, answer in zip(taken, told, strict=True):
             slip.answer.set_result(answer)
+
+
+def _called(bundle: Bundle, images: Sequence[Encoded]) -> list[Answer]:
+    """Call a few images; where that fails, each alone, so that one does not stop the rest."""
+    try:
+        batch = pipeline.batch_of(bundle.session, bundle.facts.preprocessing, images)
+        return answers(bundle.call(batch))
+    except Exception:
+        LOG.exception("%d images could not be called", len(images))
+        if len(images) == 1:
+            return [failed(images[0].name, "It could not be called; the server's log says why.")]
+    return [answer for image in images for answer in _called(bundle, [image])]
+
+
+def failed(name: str, error: str) -> Answer:
+    """Give the answer of an image that could not be called."""
+    return {"path": name, "label": "", "probability": None, "decided": False, "reason": "",
+            "error": error, "probabilities": {}}  # fmt: skip
 
 
 def answers(calls: Predictions) -> list[Answer]:

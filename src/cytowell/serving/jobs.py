@@ -9,13 +9,14 @@ import shutil
 import threading
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 
 from cytowell.errors import StorageError
 from cytowell.images import Encoded
 from cytowell.runtime import pipeline
-from cytowell.serving.desk import Answer, Busy, Desk
+from cytowell.serving.desk import Answer, Busy, Desk, failed
 from cytowell.serving.store import Gone, JobState, Store, Waiting
 
 LOG = logging.getLogger("cytowell.serving")
@@ -48,6 +49,7 @@ class Jobs:
         self._folder = folder
         self._news = threading.Event()
         self._ending = threading.Event()
+        self._failing = False
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
@@ -83,6 +85,13 @@ class Jobs:
         self._news.set()
         return job
 
+    @property
+    def trouble(self) -> str:
+        """Why jobs are not worked off; "" while they are."""
+        if not self._thread.is_alive():
+            return "Jobs are not worked off any more."
+        return "Jobs cannot be worked off; the server's log says why." if self._failing else ""
+
     def state(self, job: str) -> JobState | None:
         """Give how far a job is."""
         return self._store.job(job)
@@ -102,6 +111,7 @@ class Jobs:
                 slips = self._store.waiting(AT_ONCE)
                 if slips:
                     self._call(slips)
+                    self._failing = False
                     continue
                 self._expire()
             except Busy:
@@ -111,6 +121,13 @@ class Jobs:
                 LOG.warning('{"jobs": "the database does not answer"}')
                 self._ending.wait(PAUSE)
                 continue
+            except Exception:
+                # Whatever it is, later jobs are taken up; /readyz says that something is wrong.
+                LOG.exception("a job could not be worked off")
+                self._failing = True
+                self._ending.wait(PAUSE)
+                continue
+            self._failing = False
             self._news.wait(60.0)
             self._news.clear()
 
@@ -119,11 +136,11 @@ class Jobs:
         mine = [s for s in slips if s.bundle == slips[0].bundle]
         if mine[0].bundle not in self._desk.bundles:
             told = f"The bundle {mine[0].bundle!r} is not served any more."
-            self._store.answer([(s, _failed(s, told)) for s in mine])
+            self._store.answer([(s, failed(s.name, told)) for s in mine])
             return
         images = [Encoded(s.name, self._read(s)) for s in mine]
         waiting = self._desk.submit(mine[0].bundle, images)
-        self._store.answer([(s, w.result()) for s, w in zip(mine, waiting, strict=True)])
+        self._store.answer([(s, _answer(s, w)) for s, w in zip(mine, waiting, strict=True)])
 
     def _read(self, slip: Waiting) -> bytes:
         try:
@@ -136,9 +153,13 @@ class Jobs:
             shutil.rmtree(self._folder / job, ignore_errors=True)
 
 
-def _failed(slip: Waiting, error: str) -> Answer:
-    return {"path": slip.name, "label": "", "probability": None, "decided": False, "reason": "",
-            "error": error, "probabilities": {}}  # fmt: skip
+def _answer(slip: Waiting, waiting: Future[Answer]) -> Answer:
+    """Give an image's answer; one that could not be called has its error and is done with."""
+    try:
+        return waiting.result()
+    except Exception:
+        LOG.exception("an image of a job could not be called")
+        return failed(slip.name, "It could not be called; the server's log says why.")
 
 
 def _sync(folder: Path) -> None:

@@ -32,6 +32,8 @@ class Allowed:
         The same two for photographs that a page uploads.
     rate
         Requests a minute of one client (key, else address); 0 for no limit.
+    decoders
+        Whether pictures are decoded in processes of their own, with limits of memory and time.
     keys
         SHA-256 of the keys that are let in; none lets everybody in.
     hosts
@@ -48,6 +50,7 @@ class Allowed:
     upload: int = 2 << 30
     uploading: float = 900.0
     rate: int = 0
+    decoders: bool = True
     keys: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
 

@@ -11,6 +11,7 @@ import cytowell
 from cytowell.errors import EmptyDataset, MissingExtra
 from cytowell.images import SUFFIXES
 from cytowell.runtime.bundle import Bundle, find
+from cytowell.runtime.sealed import opened
 from cytowell.sources.samples import write_samples
 from cytowell.sources.walk import walk
 from cytowell.storage import replacing_folder, require_free, write_text
@@ -77,7 +78,7 @@ def write_space(
     loaded = cytowell.load(bundle)
     pinned = requirements()
     with replacing_folder(folder) as beside:
-        shutil.copytree(find(bundle), beside / "bundle")
+        _copy_bundle(find(bundle), beside / "bundle")
         _copy_source(beside / "cytowell")
         _copy_examples(beside / "examples", examples, beside)
         write_text(beside / "app.py", APP)
@@ -112,6 +113,14 @@ def requirements() -> list[str]:
     return sorted(set(pinned), key=str.lower)
 
 
+def _copy_bundle(place: Path, into: Path) -> None:
+    """Copy the files that the bundle's sums list, verified: nothing else becomes public."""
+    _, contents = opened(place, "classifier")
+    into.mkdir()
+    for name, data in contents.items():
+        (into / name).write_bytes(data)
+
+
 def _copy_source(into: Path) -> None:
     """Copy the package without its own bundles: the Space has the one that it shows."""
     here = Path(cytowell.__file__).parent
@@ -122,7 +131,9 @@ def _copy_source(into: Path) -> None:
 def _copy_examples(into: Path, given: str | Path, beside: Path) -> None:
     into.mkdir()
     if given:
-        files = [f for f in walk(Path(given)) if f.suffix.lower() in SUFFIXES][:EXAMPLES]
+        # A link's target may be anything of this machine, and what is copied becomes public.
+        inside = walk(Path(given), odd=[])
+        files = [f for f in inside if f.suffix.lower() in SUFFIXES][:EXAMPLES]
         if not files:
             raise EmptyDataset(f"{given} holds no photographs.", "Check --examples.")
     else:

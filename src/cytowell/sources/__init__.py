@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
 from cytowell.sources import coco, table, voc, yolo
-from cytowell.sources.archive import require_inside, unpack
+from cytowell.sources.archive import unpack
+from cytowell.sources.boundary import require_inside
 from cytowell.sources.names import with_groups, with_proposal, with_roboflow_groups
 from cytowell.storage import is_there
 from cytowell.types import Dataset
@@ -27,6 +29,7 @@ def read(
     source: str | None = None,
     group_pattern: str = "",
     into: str | Path | None = None,
+    within: str | Path | None = None,
 ) -> Dataset:
     """Read photographs and what is known of them.
 
@@ -42,6 +45,9 @@ def read(
         donor, plate).
     into
         A new folder into which an archive is unpacked; the cache without it.
+    within
+        The folder out of which nothing may be named, as where a stranger has sent `path`. An
+        archive never names anything outside of itself.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def read(
     AmbiguousLabels
         If two labels differ only by case or space.
     DatasetError
-        If a grouping fixes the label.
+        If a grouping fixes the label, or something outside is named.
     """
     place = Path(path)
     if not is_there(place):
@@ -64,13 +70,10 @@ def read(
     name = source or _layout(place)
     where = place / TABLE if name == "table" and place.is_dir() else place
     reader = registry.load("sources", name)
-    if unpacked and name == "yolo":
-        # Its settings may name any folder of this machine; those of an archive may not.
-        dataset: Dataset = reader(where, within=unpacked)
-    else:
-        dataset = reader(where)
-    if unpacked:
-        require_inside(dataset.paths, unpacked, place=str(path))
+    bounds = unpacked or (None if within is None else Path(within))
+    judges = bounds is not None and "within" in inspect.signature(reader).parameters
+    dataset: Dataset = reader(where, within=bounds) if judges else reader(where)
+    require_inside(dataset.paths, bounds, str(path))
     if not dataset.samples:
         raise EmptyDataset(
             f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."

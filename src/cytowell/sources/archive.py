@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import lzma
 import os
 import shutil
 import stat
 import struct
-import time
 import zipfile
 import zlib
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from cytowell.errors import DatasetError, EmptyDataset, StorageError
-from cytowell.storage import cache_folder, explaining, replacing_folder, sha256
+from cytowell.images.limits import KEPT_BYTES, NO_FILE_GROWS_SO, ON_DISK, Budget, grown
+from cytowell.storage import cache_folder, explaining, make_room, replacing_folder, sha256
 
 MOST_FILES = 1_000_000
-RATIO = 100
-"""Times its own size that an archive of photographs grows at most; they are compressed already."""
-
-FREELY = 256 << 20
-"""Bytes up to which the ratio is not asked: a small archive of drawings may shrink well."""
-
-
-KEPT_BYTES = 20 << 30
-"""Archives unpacked beyond this are the first to go, those longest unused."""
 
 UNUSED = 24 * 3600.0
 """Seconds since somebody asked for it, before which it may still be in use."""
@@ -69,7 +58,8 @@ def unpack(file: Path, into: Path | None = None) -> Path:
             folder = into or cache_folder() / "unpacked" / sha256(file)[:32]
             if not folder.is_dir():
                 if into is None:
-                    _make_room(folder.parent, sum(m.file_size for m in members))
+                    needed = sum(m.file_size for m in members)
+                    make_room(folder.parent, needed, KEPT_BYTES, UNUSED)
                 with replacing_folder(folder) as beside:
                     _extract(archive, members, beside, file)
             os.utime(folder)
@@ -78,23 +68,6 @@ def unpack(file: Path, into: Path | None = None) -> Path:
             f"{file} cannot be unpacked ({error}).", "Export or copy it again; without a password."
         ) from error
     return _inner(folder)
-
-
-def require_inside(paths: Iterable[str], folder: Path, place: str) -> None:
-    """Refuse an archive whose tables or settings name files of this machine.
-
-    Raises
-    ------
-    DatasetError
-        Without saying what they are: the archive's maker may read it.
-    """
-    root = folder.resolve()
-    outside = sum(not Path(p.split("::")[0]).resolve().is_relative_to(root) for p in set(paths))
-    if outside:
-        raise DatasetError(
-            f"{place} names {outside} files outside of itself.",
-            "Put them into the archive, or unpack it yourself and look at what it names.",
-        )
 
 
 def _judge(file: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -109,32 +82,12 @@ def _judge(file: Path, members: list[zipfile.ZipInfo]) -> None:
             )
         if m.flag_bits & 0x1:
             raise DatasetError(f"{file} is encrypted.", "Save it without a password.")
-    grown, packed = sum(m.file_size for m in members), file.stat().st_size
-    if len(members) > MOST_FILES or grown > max(FREELY, RATIO * packed):
+    total, packed = sum(m.file_size for m in members), file.stat().st_size
+    if len(members) > MOST_FILES or total > grown(packed, ON_DISK):
         raise DatasetError(
-            f"{file} of {packed:,} bytes would grow to {grown:,} in {len(members):,} files.",
+            f"{file} of {packed:,} bytes would grow to {total:,} in {len(members):,} files.",
             "No archive of photographs does: do not use it.",
         )
-
-
-def _make_room(folder: Path, needed: int) -> None:
-    """Remove what was unpacked longest ago and not used since, beyond `KEPT_BYTES`."""
-    if not folder.is_dir():
-        return
-    used: dict[Path, float] = {}
-    sizes: dict[Path, int] = {}
-    for kept in folder.iterdir():
-        # What begins with a point is being written by somebody; who else looks may be gone first.
-        with contextlib.suppress(FileNotFoundError):
-            if kept.is_dir() and not kept.name.startswith("."):
-                used[kept] = kept.stat().st_mtime
-                sizes[kept] = sum(i.stat().st_size for i in kept.rglob("*") if i.is_file())
-    total = needed + sum(sizes.values())
-    for old in sorted(used, key=lambda f: used[f]):
-        if total <= KEPT_BYTES or time.time() - used[old] < UNUSED:
-            break
-        total -= sizes.get(old, 0)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _extract(
@@ -145,6 +98,9 @@ def _extract(
             f"{file} does not fit on the disk of {folder.parent}.",
             "Free some space, or set CYTOWELL_CACHE to a folder on a larger disk.",
         )
+    # Arrays are unpacked a second time, when they are read: both count.
+    budget = Budget(file, grown(file.stat().st_size, ON_DISK), DatasetError, NO_FILE_GROWS_SO)
+    budget.spend(sum(m.file_size for m in members))
     for m in members:
         target = folder.joinpath(*PurePosixPath(m.filename.replace("\\", "/")).parts)
         with explaining(target):
@@ -152,6 +108,17 @@ def _extract(
             # zipfile stops at the announced size and checks the sum: a header cannot lie.
             with archive.open(m) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
+            if target.suffix.lower() == ".npz":
+                budget.spend(_inside(target))
+
+
+def _inside(file: Path) -> int:
+    """Give the bytes that an archive in an archive announces; 0 where it is none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(m.file_size for m in archive.infolist())
+    except _DAMAGE:
+        return 0
 
 
 def _is_link(member: zipfile.ZipInfo) -> bool:

@@ -26,6 +26,8 @@ from cytowell.sources.annotations import (
     said,
     upright,
 )
+from cytowell.sources.boundary import lies_inside, require_inside
+from cytowell.storage import is_there
 from cytowell.types import Box, Dataset
 
 SUFFIX = "_annotations.coco.json"
@@ -45,15 +47,20 @@ def looks_like(folder: Path) -> bool:
     return bool(files_of(folder))
 
 
-def read(path: Path) -> Dataset:
+def read(path: Path, within: Path | None = None) -> Dataset:
     """Read a COCO file, or a folder of them with their images.
 
     A file in or named after a ``train/valid/test`` folder gives its images that part.
 
+    Parameters
+    ----------
+    within
+        The folder that its images have to lie in; anywhere without it.
+
     Raises
     ------
     BadAnnotation
-        If a file is no COCO JSON, or its boxes were drawn at another size.
+        If a file is no COCO JSON, names files outside, or its boxes were drawn at another size.
     EmptyDataset
         If there is no image.
     """
@@ -62,7 +69,7 @@ def read(path: Path) -> Dataset:
     told = _Told()
     photographs: dict[str, Photograph] = {}
     for file in files:
-        for p in _read_file(file, root, told):
+        for p in _read_file(file, _Places(file, root, within), told):
             first = photographs.setdefault(p.path, p)
             if first is not p:
                 first.boxes += p.boxes
@@ -98,7 +105,7 @@ def _is_coco(file: Path) -> bool:
     return False
 
 
-def _read_file(file: Path, root: Path, told: _Told) -> list[Photograph]:
+def _read_file(file: Path, places: _Places, told: _Told) -> list[Photograph]:
     try:
         given = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
@@ -124,7 +131,6 @@ def _read_file(file: Path, root: Path, told: _Told) -> list[Photograph]:
     part = part_of(file.parent.name) or next(
         (p for w in file.stem.replace("_", " ").split() if (p := part_of(w))), None
     )
-    places = _Places(file, root)
     photographs = {
         key: Photograph(places.find(name), str(file), part) for key, name in files.items()
     }
@@ -182,18 +188,23 @@ def _box(annotation: dict[str, Any], where: str, told: _Told) -> Box:
 class _Places:
     """Finds the images that a file names: beside it, below the folder, wherever the name is."""
 
-    def __init__(self, file: Path, root: Path) -> None:
+    def __init__(self, file: Path, root: Path, within: Path | None) -> None:
         self._near = (file.parent, root, root / "images", file.parent / "images")
         self._root = root
+        self._file = file
+        self._within = within
         self._by_name: dict[str, str] | None = None
 
     def find(self, name: str) -> str:
-        for folder in self._near:
-            if (folder / name).is_file():
+        inside = [p for p in self._near if lies_inside(p / name, self._within)]
+        if not inside:
+            require_inside([self._near[0] / name], self._within, self._file.name)
+        for folder in inside:
+            if is_there(folder / name) and (folder / name).is_file():
                 return str(folder / name)
         if self._by_name is None:
             self._by_name = {f.name: str(f) for f in images_below(self._root)}
-        return self._by_name.get(Path(name).name, str(self._near[0] / name))
+        return self._by_name.get(Path(name).name, str(inside[0] / name))
 
 
 def _part(folder: Path, root: Path) -> str | None:

@@ -13,7 +13,7 @@ from cytowell.images import NPZ_MARK, open_upright
 from cytowell.sources import read, table
 from cytowell.sources.annotations import Photograph, Writer, photographs_of
 from cytowell.storage import explaining, is_there, replacing_folder, require_free, write_frame
-from cytowell.types import Dataset
+from cytowell.types import Dataset, file_of
 
 TABLES = (".csv", ".parquet")
 _FOLDERS = {"train": "train", "validation": "valid", "test": "test"}
@@ -104,7 +104,7 @@ def _place(
     placed = []
     for count, p in enumerate(photographs, 1):
         inside = NPZ_MARK in p.path
-        name = Path(p.path.split("::")[0])
+        name = Path(file_of(p.path))
         stem = f"{name.stem}-{p.path.rsplit('/', 1)[-1]}" if inside else name.stem
         number, free = 1, stem
         while free.casefold() in taken:

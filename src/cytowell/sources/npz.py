@@ -9,6 +9,7 @@ import numpy as np
 
 from cytowell.errors import DatasetError
 from cytowell.images import npz_member
+from cytowell.images.limits import MAX_ROWS
 from cytowell.types import Dataset, Sample
 
 _PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
@@ -40,10 +41,11 @@ def read(path: Path) -> Dataset:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {n.removesuffix(".npy") for n in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile raises whatever the broken bytes lead to
         raise DatasetError(f"{path} is no .npz archive.", "Fetch it again.") from error
     names = next((v for k, v in NAMES.items() if path.stem.lower().startswith(k)), None)
     samples: list[Sample] = []
+    rows = 0
     for prefix, part in _PARTS:
         if f"{prefix}_images" not in members:
             continue
@@ -53,7 +55,7 @@ def read(path: Path) -> Dataset:
         labels = np.asarray(npz_member(str(path), f"{prefix}_labels"))
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
-        if labels.ndim != 1 or len(labels) != len(images):
+        if labels.ndim != 1 or images.ndim < 3 or len(labels) != len(images):
             raise DatasetError(
                 f"{path}: {prefix}_labels has the shape {labels.shape} for {len(images)} images.",
                 "One whole number per image is read.",
@@ -63,6 +65,12 @@ def read(path: Path) -> Dataset:
             raise DatasetError(
                 f"{path}: {prefix}_labels are not its class numbers.",
                 f"Whole numbers from 0 {f'to {len(names) - 1} ' if names else ''}are read.",
+            )
+        rows += len(labels)
+        if rows > MAX_ROWS or not images.size:
+            raise DatasetError(
+                f"{path} announces {rows:,} images of shape {images.shape[1:]}.",
+                f"Up to {MAX_ROWS:,} images of some pixels are read.",
             )
         for i, value in enumerate(labels):
             label = names[int(value)] if names else f"class {int(value)}"

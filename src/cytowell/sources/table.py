@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cytowell.errors import BadTable
-from cytowell.images import NPZ_MARK
+from cytowell.images.limits import NO_FILE_GROWS_SO, Budget, grown
+from cytowell.sources.boundary import require_inside
 from cytowell.storage import is_there
-from cytowell.types import Box, Dataset, Sample
+from cytowell.types import Box, Dataset, Sample, file_of
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+
+CELL = 8
+"""Bytes of a cell of a table in memory, at least."""
+
+BATCH = 65_536
+"""Rows of Parquet that are unpacked at once."""
 
 _BOX = ("x", "y", "width", "height")
 _PARTS = {"train": "train", "valid": "validation", "val": "validation"} | {
@@ -23,13 +33,20 @@ _PARTS = {"train": "train", "valid": "validation", "val": "validation"} | {
 }
 
 
-def read(path: Path) -> Dataset:
+def read(path: Path, within: Path | None = None) -> Dataset:
     """Read a table to learn or to evaluate from.
 
     `truth` is the label if it is there, else `label`. Paths may be relative to the table.
 
+    Parameters
+    ----------
+    within
+        The folder that its paths have to lie in; anywhere without it.
+
     Raises
     ------
+    BadAnnotation
+        If a path leads out of that folder.
     BadTable
         Without a column `path`; or with `decided` or `p_` columns and no `truth`, because then
         `label` is a prediction and learning from it would teach the tool its own mistakes.
@@ -42,7 +59,7 @@ def read(path: Path) -> Dataset:
             "Add a column truth with what a person says each image is.",
         )
     column = "truth" if "truth" in frame.columns else "label"
-    return _dataset(path, frame, column if column in frame.columns else None)
+    return _dataset(path, frame, column if column in frame.columns else None, within)
 
 
 def read_to_call(path: Path) -> Dataset:
@@ -62,7 +79,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """Read the table itself; commas, semicolons and tabs, UTF-8 or Western encodings."""
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame = _read_text(path)
     except BadTable:
@@ -94,7 +111,7 @@ def read_texts(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
             frame = frame.astype(object).where(frame.notna(), "").astype(str)
         else:
             frame = _read_text(path, every=True)
@@ -106,6 +123,41 @@ def read_texts(path: Path) -> pd.DataFrame:
     if not len(frame):
         raise BadTable(f"{path} has no row.", "Its first line names the columns.")
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Read a Parquet file, counting what it is unpacked to before that is done.
+
+    A word that is kept once and repeated a million times costs as often as it is repeated: texts
+    are read as the numbers of their words, and counted.
+    """
+    budget = Budget(path, grown(path.stat().st_size), BadTable, NO_FILE_GROWS_SO)
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if any(pa.types.is_nested(field.type) for field in schema):
+            raise BadTable(f"{path} has columns of lists.", "Write one value in each cell.")
+        budget.spend(CELL * file.metadata.num_rows * len(schema))
+        budget.spend(sum(_unpacked(file.metadata.row_group(i)) for i in range(file.num_row_groups)))
+        texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        parts = []
+        for part in file.iter_batches(BATCH):
+            for column in part.columns:
+                if pa.types.is_dictionary(column.type):
+                    words = column.dictionary.cast(pa.large_string())
+                    lengths = pc.take(pc.binary_length(words), column.indices)
+                    budget.spend(pc.sum(lengths).as_py() or 0)
+            parts.append(part)
+        read: pd.DataFrame = pa.Table.from_batches(
+            parts, parts[0].schema if parts else schema
+        ).to_pandas()
+    for name in read.columns[read.dtypes == "category"]:
+        read[name] = read[name].astype(object)
+    return read
+
+
+def _unpacked(group: Any) -> int:
+    return sum(group.column(i).total_uncompressed_size for i in range(group.num_columns))
 
 
 def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
@@ -129,18 +181,22 @@ def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
     raise BadTable(f"{path} is not text.", "Save it as CSV in UTF-8.")
 
 
-def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:
+def _dataset(
+    path: Path, frame: pd.DataFrame, label: str | None, within: Path | None = None
+) -> Dataset:
     known = {"path", "group", "split", "subclass", *([label] if label else [])}
     boxed = all(c in frame.columns for c in _BOX)
     if boxed:
         known |= set(_BOX)
     # Keys are typed as any hashable; `read_frame` made every column's name a text.
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    if within is not None:
+        require_inside({path.parent / str(row["path"]) for row in rows}, within, path.name)
     samples = []
     for number, row in enumerate(rows, start=2):
         samples.append(
             Sample(
-                path=_place(path, str(row["path"])),
+                path=_place(path, str(row["path"]), within is None),
                 label=_text(row.get(label)) if label else None,
                 group=_text(row.get("group")),
                 split=_part(path, number, _text(row.get("split"))),
@@ -153,12 +209,14 @@ def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:
     return Dataset(tuple(samples), classes)
 
 
-def _place(table: Path, named: str) -> str:
-    if Path(named.split("::")[0]).is_absolute():
+def _place(table: Path, named: str, anywhere: bool) -> str:
+    """Give where a row's photograph lies: beside the table, or as named where it is trusted."""
+    if Path(file_of(named)).is_absolute():
         return named
-    beside = table.parent / named
-    file = Path(str(beside).split("::")[0]) if NPZ_MARK in named else beside
-    return str(beside) if is_there(file) or not is_there(named) else named
+    beside = str(table.parent / named)
+    if not anywhere or is_there(file_of(beside)) or not is_there(named):
+        return beside
+    return named
 
 
 def _text(value: Any) -> str | None:

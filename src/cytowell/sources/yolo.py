@@ -30,6 +30,7 @@ from cytowell.sources.annotations import (
     said,
     text_of,
 )
+from cytowell.sources.boundary import lies_inside, require_inside
 from cytowell.sources.walk import PARTS, walk
 from cytowell.storage import is_there
 from cytowell.types import Box, Dataset
@@ -42,12 +43,17 @@ PIXELS = 2.0
 """A share of a side beyond this is no share: the file holds pixels."""
 
 
-MOST_SETTINGS = 1 << 20
-"""Bytes of a settings file, at most."""
+MOST_SETTINGS = 1 << 18
+"""Bytes of a settings file, at most: thousands of classes, and a second or two of reading."""
+
+DEEPEST = 20
+"""Brackets in brackets of a settings file. Reading takes the square of their number."""
 
 
 @dataclass
 class _Told(Told):
+    within: Path | None = None
+    outside: list[Path] = field(default_factory=list)
     unknown: set[int] = field(default_factory=set)
     orphans: list[Path] = field(default_factory=list)
 
@@ -71,7 +77,7 @@ def read(path: Path, within: Path | None = None) -> Dataset:
     Parameters
     ----------
     within
-        The folder that its images have to lie in; anywhere without it.
+        The folder that its images and labels have to lie in; anywhere without it.
 
     Raises
     ------
@@ -82,11 +88,11 @@ def read(path: Path, within: Path | None = None) -> Dataset:
     """
     file = path if path.is_file() else settings_of(path)
     root = (path if path.is_dir() else path.parent).resolve()
-    names, places, notes = _settings(file, root, within)
-    told = _Told()
+    told = _Told(within=within)
+    names, places, notes = _settings(file, root, told)
     photographs: dict[str, Photograph] = {}
     for place, part in places:
-        for image in _images(place, root):
+        for image in _images(place, root, within):
             photographs.setdefault(str(image), Photograph(str(image), split=part))
     known = {_label_file(Path(p)) for p in photographs}
     for p in photographs.values():
@@ -95,6 +101,8 @@ def read(path: Path, within: Path | None = None) -> Dataset:
     for orphan in told.orphans:
         missing = str(_image_of(orphan))
         photographs.setdefault(missing, Photograph(missing, str(orphan)))
+    if not photographs:
+        require_inside(told.outside, within, path.name)
     require_images(list(photographs), path)
     return dataset_of(photographs.values(), (*notes, *_notes(told, names, photographs)))
 
@@ -105,7 +113,7 @@ def settings_of(folder: Path) -> Path | None:
 
 
 def _settings(
-    file: Path | None, root: Path, within: Path | None
+    file: Path | None, root: Path, told: _Told
 ) -> tuple[dict[int, str] | None, list[tuple[Path, str | None]], list[str]]:
     """Give class names by number (None if they are not told), places of images with their part."""
     if file is None:
@@ -117,11 +125,7 @@ def _settings(
         return dict(enumerate(x.strip() for x in lines if x.strip())), [(root, None)], []
     text = text_of(file)
     try:
-        # An alias is how a small file becomes a large one; no export has any.
-        if len(text) > MOST_SETTINGS or any(
-            isinstance(t, yaml.AliasToken) for t in yaml.scan(text)
-        ):
-            raise ValueError("it has aliases, or is too large")
+        _judge(text)
         given = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said_so = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -130,12 +134,22 @@ def _settings(
         raise BadAnnotation(
             f"{file} names no classes.", "Give names: [first class, second class, ...]."
         )
-    places, notes = _places(given, file, root)
-    if within is not None and any(not p.is_relative_to(within.resolve()) for p, _ in places):
-        raise BadAnnotation(
-            f"{file.name} names folders outside of its archive.", "Put the images into the archive."
-        )
+    places, notes = _places(given, file, root, told)
     return _names(given["names"], file), places, notes
+
+
+def _judge(text: str) -> None:
+    """Refuse what makes a small file large or slow; no export has any of it."""
+    if len(text) > MOST_SETTINGS:
+        raise ValueError("it is too large")
+    deep = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("it has aliases")
+        deep += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        deep -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+        if deep > DEEPEST:
+            raise ValueError("it has brackets in brackets in brackets")
 
 
 def _names(given: Any, file: Path) -> dict[int, str]:
@@ -153,7 +167,7 @@ def _names(given: Any, file: Path) -> dict[int, str]:
 
 
 def _places(
-    given: dict[str, Any], file: Path, root: Path
+    given: dict[str, Any], file: Path, root: Path, told: _Told
 ) -> tuple[list[tuple[Path, str | None]], list[str]]:
     """Give folders and lists of images with their part; all of the folder where none is there."""
     found: list[tuple[Path, str | None]] = []
@@ -169,7 +183,7 @@ def _places(
                 raise BadAnnotation(
                     f"{file} has a {key} that is no path.", f"Give {key}: folder/of/images."
                 )
-            place = _place(named, base, file.parent)
+            place = _place(named, base, file.parent, told)
             if place is None:
                 notes.append(f"{file.name} names {named!r} for {key}, which is not there.")
             else:
@@ -181,26 +195,31 @@ def _places(
     return found or [(root, None)], notes
 
 
-def _place(named: str, base: Path, beside: Path) -> Path | None:
+def _place(named: str, base: Path, beside: Path, told: _Told) -> Path | None:
     """Find what data.yaml names; exports point one folder too high, or at another machine."""
     inside = named
     while inside.startswith("../"):
         inside = inside[3:]
     tail = Path(*Path(named).parts[-2:])
     for place in (base / named, beside / named, beside / inside, beside / tail):
-        if is_there(place):
+        if not lies_inside(place, told.within):
+            told.outside.append(place)
+        elif is_there(place):
             return place.resolve()
     return None
 
 
-def _images(place: Path, root: Path) -> Iterator[Path]:
+def _images(place: Path, root: Path, within: Path | None) -> Iterator[Path]:
     if place.is_dir():
         yield from images_below(place)
         return
     for line in text_of(place).splitlines():
         if line.strip():
-            beside = place.parent / line.strip()
-            yield beside if is_there(beside) else root / line.strip()
+            named = [place.parent / line.strip(), root / line.strip()]
+            inside = [p for p in named if lies_inside(p, within)]
+            if not inside:
+                require_inside(named, within, place.name)
+            yield next((p for p in inside if is_there(p)), inside[-1])
 
 
 def _label_file(image: Path) -> Path:
@@ -245,7 +264,7 @@ def _is_labels(file: Path) -> bool:
 
 def _fill(photograph: Photograph, names: dict[int, str] | None, told: _Told) -> None:
     file = _label_file(Path(photograph.path))
-    if not file.is_file():
+    if not lies_inside(file, told.within) or not file.is_file():
         return
     photograph.annotation = str(file)
     stands = told.stands(photograph.path)

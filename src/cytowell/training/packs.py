@@ -14,7 +14,7 @@ import numpy as np
 from cytowell.errors import CytowellError, DatasetError
 from cytowell.images import Preprocessing, load_many
 from cytowell.storage import cache_folder, explaining, replacing
-from cytowell.types import Dataset, Pixels
+from cytowell.types import Dataset, Pixels, file_of
 
 SHORTER_SIDE = 0.9999
 """A crop that is the square on the whole shorter side; 1 would mean the picture fitted in."""
@@ -87,7 +87,7 @@ def _write(file: Path, dataset: Dataset, record: Preprocessing) -> None:
 
 
 def _identity(path: str) -> Sequence[object]:
-    file = Path(path.split("::")[0])
+    file = Path(file_of(path))
     try:
         stat = file.stat()
     except OSError as error:
@@ -95,7 +95,7 @@ def _identity(path: str) -> Sequence[object]:
             f"A training image cannot be read: {path} ({error.strerror}).",
             "Run cytowell check, and mend or remove what it lists.",
         ) from error
-    return (str(file.resolve()), path.split("::")[-1], stat.st_size, stat.st_mtime_ns)
+    return (str(file.resolve()), path[len(file_of(path)) + 2 :], stat.st_size, stat.st_mtime_ns)
 
 
 def _make_room(folder: Path, needed: int) -> None:

@@ -15,6 +15,7 @@ from cytowell.types.calls import (
     Predictions,
 )
 from cytowell.types.data import (
+    NPZ_MARK,
     PARTS,
     BoolArray,
     Box,
@@ -26,6 +27,7 @@ from cytowell.types.data import (
     Sample,
     Split,
     fields_of,
+    file_of,
     printable,
 )
 
@@ -35,6 +37,7 @@ __all__ = [
     "FOUND",
     "KIND",
     "KIND_PROBABILITY",
+    "NPZ_MARK",
     "OBJECT",
     "PARTS",
     "REPEATED",
@@ -49,5 +52,6 @@ __all__ = [
     "Sample",
     "Split",
     "fields_of",
+    "file_of",
     "printable",
 ]

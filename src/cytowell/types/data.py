@@ -44,7 +44,8 @@ class Sample:
     `path` is a file, or ``file.npz::name/index`` for an image in an array. `group` is what must
     not be torn apart by a split (photograph, slide, plate, donor). `nothing` says why there is
     nothing in the photograph to be called, where somebody has looked: it has a row and no call.
-    `extra` keeps every further column of the table that named it.
+    `error` says why nobody could look. `extra` keeps every further column of the table that named
+    it.
     """
 
     path: str
@@ -54,7 +55,18 @@ class Sample:
     subclass: str | None = None
     box: Box | None = None
     nothing: str = ""
+    error: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+NPZ_MARK = ".npz::"
+"""What parts the file from the image in it, in a sample's path."""
+
+
+def file_of(path: str) -> str:
+    """Give the file that a sample's path opens: all of it, or what stands before the array."""
+    at = path.find(NPZ_MARK)
+    return path if at < 0 else path[: at + len(NPZ_MARK) - 2]
 
 
 @dataclass(frozen=True)

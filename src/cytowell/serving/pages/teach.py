@@ -73,7 +73,9 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
         out = outlet(house) / title
         source = _source(house, language, zipped, named, out.with_name(".named"))
         voice = Voice(ticked=lambda done, of, what: progress((done, of), desc=what, unit=""))
-        dataset = cytowell.read(source, into=out.with_name(".unpacked"))
+        # A table that was sent names nothing of this machine; one that is made here does.
+        within = source.parent if zipped else None
+        dataset = cytowell.read(source, into=out.with_name(".unpacked"), within=within)
         found = check(dataset, voice, doubt=True)
         recipe, _ = recipes.make("frozen", positive=call.strip() or None)
         run = train(dataset, out, recipe, voice=voice)
