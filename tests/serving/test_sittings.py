@@ -24,13 +24,14 @@ from cytowell.runs.counts import count_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving import sittings as room
+from cytowell.serving.conflicts import ReviewConflict
 from cytowell.serving.desk import Desk
 from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.kept import Said
 from cytowell.serving.pages.calls import named_files
 from cytowell.serving.pages.plates import plates_apart
-from cytowell.serving.sittings import Expired, Sittings, Taken
+from cytowell.serving.sittings import Expired, Sittings
 from cytowell.serving.store import Store
 from cytowell.types import Box
 
@@ -89,14 +90,14 @@ def test_a_word_stands_beside_the_call_and_the_last_one_counts(
     row = house.sittings.frame(made).iloc[0]
     assert (row["truth"], row["who"], row["label"]) == (first.row["label"], "Dr B", row["label"])
     assert row["when"] > "2026"
-    assert house.sittings.store.verify() == (3, "")
+    assert house.sittings.store.verify() == (4, "")
 
 
 def test_two_people_at_the_same_call(house: House, some: list[Path]) -> None:
     made = house.call(some, "tiny", "none", "three")
     a, b = house.sittings.about(made).classes[:2]
     house.sittings.say(made, 1, Said(1, a, "Dr A", "", ""))
-    with pytest.raises(Taken, match=f"Dr A decided {a}"):
+    with pytest.raises(ReviewConflict, match=f"Dr A decided {a}"):
         house.sittings.say(made, 1, Said(1, b, "Dr B", "", ""))
     assert [w.who for w in house.sittings.calls(made)[1].said] == ["Dr A"]
     with pytest.raises(CytowellError, match="name"):
@@ -124,11 +125,11 @@ def test_a_word_that_is_changed_breaks_the_trail(house: House, some: list[Path])
     with house.sittings.store.session() as session:
         session.execute(text("UPDATE overrides SET label = 'y'"))
     held, wrong = house.sittings.verify()
-    assert held == 2
+    assert held == 3
     assert "word" in wrong
     with house.sittings.store.session() as session:
         session.execute(text("UPDATE overrides SET label = 'x'"))
-    assert house.sittings.verify() == (2, "")
+    assert house.sittings.verify() == (3, "")
     with house.sittings.store.session() as session:
         session.execute(text("DELETE FROM overrides"))
     assert "taken out" in house.sittings.verify()[1]

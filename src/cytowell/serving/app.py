@@ -33,6 +33,7 @@ from cytowell.serving.jobs import Jobs
 from cytowell.serving.later import Later
 from cytowell.serving.porter import Porter
 from cytowell.serving.settings import Allowed
+from cytowell.serving.signing import key_file, read_or_make
 from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Gone, Store, url_of
 from cytowell.storage import explaining
@@ -60,6 +61,8 @@ class Places:
         Classes of the detector that are called; all of them without.
     pages
         Whether there are pages beside the service.
+    audit_key
+        File of the key that signs the audit trail; in the data folder without.
     """
 
     data: Path | None = None
@@ -68,6 +71,7 @@ class Places:
     detector: str = ""
     only: tuple[str, ...] = ()
     pages: bool = True
+    audit_key: str = ""
 
 
 def application(
@@ -98,7 +102,7 @@ def application(
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="cytowell-")))
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(url_of(folder, places.database))
+    store = Store(url_of(folder, places.database), read_or_make(key_file(folder, places.audit_key)))
     ends.callback(store.close)
     jobs = None
     if places.data is not None:
