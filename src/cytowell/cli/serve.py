@@ -67,6 +67,14 @@ def command(
         str, typer.Option(help="Detector bundle, to find cells.", show_default=False)
     ] = "",
     only: OnlyOption = "",
+    audit_key: Annotated[
+        str,
+        typer.Option(
+            help="File of the key that signs the audit trail, best outside of --data; made if "
+            "missing. CYTOWELL_AUDIT_KEY or DATA/audit.key without.",
+            show_default=False,
+        ),
+    ] = "",
     no_pages: Annotated[bool, typer.Option("--no-pages", help="The service alone.")] = False,
     waiting: Annotated[
         int, typer.Option(help="Images that wait before more are refused.", min=1)
@@ -97,6 +105,7 @@ def command(
         detector,
         names(only),
         not no_pages,
+        audit_key,
     )
     app = registry.part("cytowell.serving.app:application")(named, allowed, kept)
     with speaking(quiet) as speaker:

@@ -31,6 +31,7 @@ from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.jobs import Jobs
 from cytowell.serving.later import Later
+from cytowell.serving.photographs import UPLOADS
 from cytowell.serving.porter import Porter
 from cytowell.serving.settings import Allowed
 from cytowell.serving.signing import key_file, read_or_make
@@ -106,7 +107,7 @@ def application(
     ends.callback(store.close)
     jobs = None
     if places.data is not None:
-        jobs = Jobs(desk, store, folder / "uploads")
+        jobs = Jobs(desk, store, folder / UPLOADS)
         ends.callback(jobs.close)
     finders = {"wells": finder("wells")}
     if places.detector or places.only:

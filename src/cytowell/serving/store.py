@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from cytowell.errors import CytowellError, StorageError
 from cytowell.serving.audit import Verdict, audited
+from cytowell.serving.photographs import Known, Photographs, compared, photographs_of
 from cytowell.serving.signing import PublicKey, SigningKey
 from cytowell.serving.tables import ImageRow, JobRow, TailRow, digest_of
 from cytowell.serving.trail import FIRST, TAIL, append, now, seal, signed_end
@@ -269,6 +270,15 @@ class Store:
         """Compute the trail anew and compare with it all that is kept; see `audit.audited`."""
         with self.reading() as session:
             return audited(session, public, expect)
+
+    def photographs(self, data: Path) -> Photographs:
+        """Compare the photographs that are kept with their SHA-256; see `photographs.compared`."""
+
+        def known() -> list[Known]:
+            with self.reading() as session:
+                return photographs_of(session, data)
+
+        return compared(known(), data, known)
 
 
 def last_of(session: Session) -> str:
