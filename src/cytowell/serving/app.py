@@ -113,7 +113,7 @@ def application(
     if places.detector or places.only:
         finders["cells"] = finder("cells", 0, places.detector, only=places.only)
     looks = {name: look for name, look in finders.items() if look is not None}
-    house = House(desk, Sittings(store, folder / "sittings"), folder, looks)
+    house = House(desk, Sittings(store, folder / "sittings"), folder, looks, limits.owners)
     inbox = None
     if places.inbox is not None:
         inbox = Inbox(house, places.inbox)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cytowell.errors import CytowellError
 from cytowell.serving.kept import Kept, Said, news_since, version_of
@@ -45,18 +46,23 @@ def conflict_of(news: Sequence[Said]) -> ReviewConflict:
     return ReviewConflict(f"{told}{more}.", "Look again: yours was not kept.")
 
 
-def require_words(said: Said) -> None:
-    """Refuse a word without a person, or one that is too long.
+def plain(said: Said) -> Said:
+    """Give a word on one line: what ends a line, or is no letter at all, becomes a space.
 
     Raises
     ------
     CytowellError
-        Saying which.
+        If nobody said it, or it is too long.
     """
-    if not said.who.strip():
+    texts = {
+        name: "".join(c if c.isprintable() else " " for c in getattr(said, name)).strip()
+        for name in MOST_LETTERS
+    }
+    if not texts["who"]:
         raise CytowellError("Nobody said who decides.", "Write your name.")
     for name, most in MOST_LETTERS.items():
-        if len(getattr(said, name)) > most:
+        if len(texts[name]) > most:
             raise CytowellError(f"{name} has more than {most} letters.", "Write less.")
     if said.number < 1:
         raise CytowellError("A first word has number 1.", "Reload the page.")
+    return replace(said, **texts)

@@ -54,6 +54,8 @@ class House:
         Private; holds photographs of sittings and bundles that were taught here.
     finders
         What can be looked for in photographs.
+    owners
+        Whose each key is, by its SHA-256, where keys are used.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class House:
         sittings: Sittings,
         folder: Path,
         finders: Mapping[str, Finder] | None = None,
+        owners: Mapping[str, str] | None = None,
     ) -> None:
+        self.owners = dict(owners or {})
         self.desk = desk
         self.sittings = sittings
         self.folder = folder
@@ -84,6 +88,10 @@ class House:
     def take(self, name: str, place: Path) -> None:
         """Serve a bundle under a name, from now on."""
         self.desk.take(name, cytowell.load(place))
+
+    def person(self, key: str, typed: str) -> tuple[str, bool]:
+        """Give who acts, and whether that is verified: a key's owner is, a name typed is not."""
+        return (self.owners[key], True) if key in self.owners else (typed.strip(), False)
 
     @property
     def finds(self) -> list[str]:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from cytowell.errors import CytowellError, StorageError
 from cytowell.runtime.calls import named_rows
-from cytowell.serving.conflicts import conflict_of, require_version, require_words
+from cytowell.serving.conflicts import conflict_of, plain, require_version
 from cytowell.serving.kept import (
     CallRow,
     Kept,
@@ -204,7 +204,7 @@ class Sittings:
         Expired
             If the sitting is not kept any more.
         """
-        require_words(said)
+        said = plain(said)
         at = now()
         row = OverrideRow(
             sitting=sitting, position=position, number=said.number, at=said.when or at,
