@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -21,10 +22,11 @@ from starlette.exceptions import HTTPException
 
 import cytowell
 from cytowell import registry as registered
-from cytowell.errors import RecipeError
+from cytowell.errors import RecipeError, StorageError
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
+from cytowell.serving.conflicts import ReviewConflict
 from cytowell.serving.desk import Desk
 from cytowell.serving.guard import Guard, Meters
 from cytowell.serving.house import House
@@ -41,6 +43,19 @@ from cytowell.storage import explaining
 
 QUOTA = 20 << 30
 """Bytes of files that pages take in and hand out, at once."""
+
+
+ROOM = 256 << 20
+"""Bytes of the disk that uploads leave free."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+STATUSES: dict[type[Exception], tuple[int, dict[str, str]]] = {
+    Gone: (503, {"Retry-After": "2"}),
+    StorageError: (507, {}),
+    ReviewConflict: (409, {}),
+}
+"""How HTTP says what a store cannot do."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +161,8 @@ def application(
         place.mkdir(mode=0o700)
         app.mount("/", Porter(later, place, functools.partial(_is_full, place)))
     app.add_exception_handler(HTTPException, _refused)
+    for kind in (*STATUSES, OSError):
+        app.add_exception_handler(kind, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     paths = frozenset(
         {"/v1/openapi.json", "/healthz", "/readyz", "/metrics"}
@@ -201,7 +218,9 @@ def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether what pages have taken in fills its room."""
+    """Whether what pages have taken in fills its room, or the disk is full."""
+    if shutil.disk_usage(folder).free < ROOM:
+        return True
     used = 0
     for file in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -240,6 +259,16 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     """Give every refusal the same shape."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    """Say what a client can do about what is no fault of the program."""
+    for kind, (status, headers) in STATUSES.items():
+        if isinstance(error, kind):
+            return JSONResponse({"error": str(error)}, status, headers)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return JSONResponse({"error": "The server's disk is full."}, 507)
+    raise error
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
