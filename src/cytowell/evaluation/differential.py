@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -194,9 +194,17 @@ def _line(
     if kind not in ("white", "erythroblast") or not white:
         return Line(name, count, None, None, None, kind=kind, review=_review(name, kind, None, {}))
     share = 100.0 * count / white
-    better = (None, None, None) if corrected is None else tuple(float(v) for v in corrected)
-    shown = share if better[0] is None else better[0]
-    return Line(name, count, share, *ends, *better, kind, _review(name, kind, shown, ranges))
+    plain = Line(name, count, share, *ends, kind=kind)
+    if corrected is None:
+        return replace(plain, review=_review(name, kind, share, ranges))
+    value, low, high = (float(v) for v in corrected)
+    return replace(
+        plain,
+        corrected=value,
+        corrected_low=low,
+        corrected_high=high,
+        review=_review(name, kind, value, ranges),
+    )
 
 
 @dataclass(frozen=True)
@@ -342,7 +350,8 @@ def true_cells(
         return cells
     known, left = confusion.sum(axis=1) + 0.5, np.asarray(errors.undecided) + 0.5
     decided = np.concatenate([[known / (known + left)], rng.beta(known, left, (draws, classes))])
-    return cells * (1 + open_share * (1 / np.maximum(decided, 1e-6) - 1))
+    with_open: FloatArray = cells * (1 + open_share * (1 / np.maximum(decided, 1e-6) - 1))
+    return with_open
 
 
 def _unmixed(counts: FloatArray, matrix: FloatArray) -> FloatArray:

@@ -120,7 +120,8 @@ class _Process:
     def ask(
         self, source: str | Path | bytes, record: Preprocessing, shown: str, seconds: float
     ) -> Opened:
-        return self._within(seconds, self._asked, source, record, shown)
+        opened: Opened = self._within(seconds, self._asked, source, record, shown)
+        return opened
 
     def end(self) -> None:
         self._process.kill()

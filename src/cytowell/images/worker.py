@@ -47,7 +47,11 @@ def _answer(answers: BinaryIO, told: dict[str, object], data: bytes) -> None:
     try:
         image = open_upright(source, how, str(told["name"]))
     except CytowellError as error:
-        said = {"error": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+        said: dict[str, object] = {
+            "error": type(error).__name__,
+            "problem": error.problem,
+            "remedy": error.remedy,
+        }
         _say(answers, said)
         return
     size = pixel_size(image)

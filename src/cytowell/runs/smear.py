@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -30,7 +31,7 @@ from cytowell.runtime.overlays import Overlays
 from cytowell.runtime.ruler import RED_CELL, Ruler, ruler_of, whole_cells
 from cytowell.sources.paths import named
 from cytowell.storage import replacing_folder, write_with
-from cytowell.types import COUNTED, FOUND, KIND, REPEATED, Predictions, Sample
+from cytowell.types import COUNTED, FOUND, KIND, REPEATED, FloatArray, Predictions, Sample
 
 CONTRADICTION = 0.25
 """Share by which a calibration and the red cells may differ before it is said."""
@@ -373,7 +374,9 @@ def _measured(
     )
 
 
-def _red_cells(found: Sequence[Sample], classes: Sequence[str], record: Preprocessing) -> Any:
+def _red_cells(
+    found: Sequence[Sample], classes: Sequence[str], record: Preprocessing
+) -> Iterator[FloatArray]:
     """Give the diameters of each photograph's whole red cells."""
     if RED not in classes:
         return
@@ -387,7 +390,8 @@ def _red_cells(found: Sequence[Sample], classes: Sequence[str], record: Preproce
         except CytowellError:
             continue
         boxes = [s.box for s in mine if s.box is not None]
-        labels = pd.Index(classes).get_indexer([str(s.extra[FOUND]) for s in mine])
+        numbers = [classes.index(str(s.extra[FOUND])) for s in mine]
+        labels = np.array(numbers, dtype=np.int64)
         yield whole_cells(boxes, labels, list(classes).index(RED), size)
 
 

@@ -199,7 +199,7 @@ class Guard:
                     return 429, "Too many keys were tried.", {"retry-after": "60"}
                 challenge = {"www-authenticate": "Bearer"}
                 return 401, "A key is needed: Authorization: Bearer KEY.", challenge
-            client = digest
+            scope["state"]["key"] = client = digest
         most, _ = self._limits(scope["path"])
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > most:

@@ -11,12 +11,11 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from cytowell.errors import RecipeError
 from cytowell.evaluation.calls_page import is_counted, is_open
 from cytowell.evaluation.pages import jpeg_uri
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
-from cytowell.serving.kept import Kept
+from cytowell.serving.kept import Kept, version_of
 from cytowell.serving.pages.boxes import NOTHING, editor, read_boxes
 from cytowell.serving.pages.parts import (
     PRIVATE,
@@ -30,6 +29,8 @@ from cytowell.serving.pages.parts import (
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
+from cytowell.serving.photographs import require_unchanged
+from cytowell.storage import for_spreadsheets
 from cytowell.types import FOUND
 
 PHOTOGRAPH = 1400
@@ -103,7 +104,8 @@ def page(house: House, sitting: Any) -> Any:
 
     @explained
     def correct(made: str, chosen: str, drawn_boxes: Any, request: gr.Request) -> tuple[Any, ...]:
-        house.call_boxes(made, chosen, read_boxes(drawn_boxes, chosen))
+        wanted = read_boxes(drawn_boxes, chosen)
+        house.call_boxes(made, chosen, wanted, str(drawn_boxes.get("version", "")))
         return (*results_of(house, language_of(request), made), _boxes_of(house, made, chosen))
 
     @explained
@@ -128,6 +130,7 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
     folder = outlet(house)
     csv, report = folder / "calls.csv", folder / "report.html"
     house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
+    for_spreadsheets(csv)
     house.write_report(sitting, report)
     boxed = any(box_of(k.row) is not None for k in every)
     hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
@@ -250,9 +253,8 @@ def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
 
 def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
     """Give a photograph and its boxes as the editor takes them."""
-    kept = [k for k in house.sittings.calls(sitting) if k.file == photograph]
-    if not kept:
-        raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+    kept = house.of_photograph(sitting, photograph)
+    require_unchanged(kept[0])
     bundle = house.bundle_of(house.sittings.about(sitting))
     image = open_upright(photograph, bundle.facts.preprocessing.unscaled if bundle else None)
     found = [
@@ -262,6 +264,7 @@ def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
     ]
     return {
         "photograph": photograph,
+        "version": version_of(kept),
         "image": jpeg_uri(image, PHOTOGRAPH),
         "width": image.width,
         "height": image.height,

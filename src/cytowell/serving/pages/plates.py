@@ -21,6 +21,7 @@ from cytowell.serving.house import House
 from cytowell.serving.pages.calls import TYPES, named_files
 from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
+from cytowell.storage import for_spreadsheets
 from cytowell.types import Sample
 
 FROM = ("photographs", "sitting", "typed")
@@ -177,6 +178,7 @@ def outputs(name: str) -> list[Any]:
 
 def results_of(folder: Path, title: str) -> tuple[Any, ...]:
     """Give a report in its frame and the files to take along."""
+    for_spreadsheets(folder / "results.csv")
     return (
         framed(folder / "report.html", title),
         *(

@@ -16,10 +16,12 @@ from cytowell.serving.pages.parts import (
     card,
     choices,
     explained,
+    key_in,
     outlet,
     t,
 )
 from cytowell.serving.pages.words import language_of, say
+from cytowell.storage import for_spreadsheets
 
 Seen = dict[str, Any]
 
@@ -72,7 +74,8 @@ def page(house: House, sitting: Any) -> Any:
             # What the person saw decides, not what is first in the queue by now.
             if said is None:
                 raise RecipeError("Nothing is chosen.", "Choose what it is, or that nobody can.")
-            word = Said(before["number"] + 1, said, name.strip(), "", reason.strip())
+            person, verified = house.person(key_in(request), name)
+            word = Said(before["number"] + 1, said, person, "", reason.strip(), verified)
             house.sittings.say(made, before["position"], word)
         # What was decided leaves the queue, so the same place holds the next one.
         at = before["index"] + (1 if every else 0)
@@ -82,6 +85,7 @@ def page(house: House, sitting: Any) -> Any:
     def files(made: str) -> tuple[Any, ...]:
         folder = outlet(house)
         house.sittings.frame(made).to_csv(folder / "calls.csv", index=False, lineterminator="\n")
+        for_spreadsheets(folder / "calls.csv")
         house.write_report(made, folder / "report.html")
         return (
             gr.DownloadButton(value=str(folder / "calls.csv"), visible=True),
