@@ -93,13 +93,13 @@ def white_cells(*sources: str, reserved: bool | None = False) -> list[Sample]:
     root = data_folder("txl").parent
     return [
         Sample(
-            str(root / row.path),
-            str(row.reader_1),
-            str(row.group),
-            box=Box(row.x, row.y, row.width, row.height),
-            extra={"source": row.source},
+            str(root / str(row["path"])),
+            str(row["reader_1"]),
+            str(row["group"]),
+            box=Box(*(float(row[side]) for side in ("x", "y", "width", "height"))),
+            extra={"source": row["source"]},
         )
-        for row in chosen.itertuples()
+        for row in chosen.to_dict("records")
     ]
 
 

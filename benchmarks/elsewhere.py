@@ -43,7 +43,7 @@ class Measured:
     right: int
 
     def __str__(self) -> str:
-        low, high = wilson(self.five, self.of_five) if self.of_five else (0.0, 1.0)
+        low, high = wilson(self.five, self.of_five) or (0.0, 1.0)
         right = f"{100 * self.right / self.decided:6.1f} %" if self.decided else "      -"
         return (
             f"{self.name:34} {self.n:5}  {100 * self.five / max(1, self.of_five):5.1f} % "

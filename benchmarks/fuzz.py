@@ -26,8 +26,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import tifffile
 from PIL import Image
@@ -62,15 +64,15 @@ def _photograph(seed: int = 0, side: tuple[int, int] = (24, 20)) -> Image.Image:
     return Image.fromarray(noise)
 
 
-def _saved(image: Image.Image, kind: str, **settings: object) -> bytes:
+def _saved(image: Image.Image, kind: str, **settings: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **settings)
     return stream.getvalue()
 
 
-def _tiff(array: np.ndarray, **settings: object) -> bytes:  # type: ignore[type-arg]
+def _tiff(array: npt.NDArray[Any], **settings: Any) -> bytes:
     stream = io.BytesIO()
-    tifffile.imwrite(stream, array, **settings)  # type: ignore[arg-type]
+    tifffile.imwrite(stream, array, **settings)
     return stream.getvalue()
 
 
@@ -324,7 +326,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="kinds whose name holds this")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
     given = parser.parse_args()
-    bundles.Session = lambda *_: None  # type: ignore[assignment,misc]  # networks are not read here
+    setattr(bundles, "Session", lambda *_: None)  # noqa: B010  (networks are not read here)
     ended: dict[str, Counter[str]] = {}
     seen: set[str] = set()
     end = time.monotonic() + 60 * given.minutes

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import cytowell
 from cytowell.evaluation.agreement import agree_on_calls, agree_on_titres
 from cytowell.evaluation.detection import Seen, evaluate_boxes
-from cytowell.evaluation.differential import differential
+from cytowell.evaluation.differential import KnownErrors, differential
 from cytowell.evaluation.intervals import bootstrap, unseen, wilson
 from cytowell.evaluation.metrics import evaluate
 from cytowell.types import Box, Predictions, Sample
@@ -179,7 +179,7 @@ def test_a_differential_count(cells: list[int], method: str) -> None:
     confusion = np.diag([9, 9, 9, 9]) + np.eye(4, k=1, dtype=np.int64)
     calls = [names[i] for i in cells]
     found = differential(
-        "s", calls, [True] * len(calls), names, interval=method, confusion=confusion
+        "s", calls, [True] * len(calls), names, interval=method, errors=KnownErrors(confusion)
     )
     for line in found.lines:
         most = 100.0 if line.kind == "white" else np.inf

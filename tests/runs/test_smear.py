@@ -158,7 +158,7 @@ def test_what_is_no_smear_has_its_row(photographs: list[Path], tmp_path: Path) -
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     results = smear([tmp_path, photographs[0]], tmp_path / "out")
     calls = pd.read_csv(tmp_path / "out" / "calls.csv")
-    by_name = {Path(p).name: rows for p, rows in calls.groupby("path")}
+    by_name = {Path(str(p)).name: rows for p, rows in calls.groupby("path")}
     assert {"empty.png", "dark.png", "inverted.png", "grey.png", "tiny.png", "broken.jpg"} <= set(
         by_name
     )

@@ -23,6 +23,7 @@ from cytowell.serving.desk import Desk
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.settings import Allowed
+from cytowell.serving.signing import read_or_make
 from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Store, url_of
 from cytowell.types import Sample
@@ -44,15 +45,15 @@ def good(cells: Path) -> list[Path]:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is called after `breaks.jpg` fail in a way that nobody has foreseen."""
-    whole = pipeline.prepare
+    whole = pipeline.see
 
-    def prepare(image: Any, record: Any, box: Any = None) -> Any:
+    def see(image: Any, record: Any, box: Any = None, known: Any = None) -> Any:
         if image.size == (37, 23):
             raise ZeroDivisionError("division by zero")
-        return whole(image, record, box)
+        return whole(image, record, box, known)
 
-    monkeypatch.setattr(pipeline, "prepare", prepare)
-    monkeypatch.setattr("cytowell.images.prepare", prepare)
+    monkeypatch.setattr(pipeline, "see", see)
+    monkeypatch.setattr("cytowell.images.see", see)
 
 
 def breaking(folder: Path) -> Path:
@@ -213,7 +214,7 @@ def test_a_loop_that_has_ended_is_not_ready(tiny: Bundle, tmp_path: Path) -> Non
 
 @pytest.fixture
 def house(tiny: Bundle, tmp_path: Path) -> Iterator[House]:
-    store = Store(url_of(tmp_path))
+    store = Store(url_of(tmp_path), read_or_make(tmp_path / "audit.key"))
     desk = Desk({"tiny": tiny}, workers=1)
     yield House(desk, Sittings(store, tmp_path / "sittings"), tmp_path, {})
     desk.close()
