@@ -36,7 +36,10 @@ class Allowed:
         SHA-256 of the keys that are let in; none lets everybody in.
     hosts
         Names by which clients may call the server; none for any. A page of another site that has
-        its own name point here is not answered.
+        its own name point here is not answered. An IP address is nobody's name.
+    origins
+        Addresses, as in ``https://lab.example``, by which browsers reach the server beside the one
+        that it knows: those of a reverse proxy. Pages of all others may not use it.
     """
 
     body: int = 64 << 20
@@ -50,6 +53,7 @@ class Allowed:
     rate: int = 0
     keys: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
 
 def digest_of(key: str) -> str:

@@ -81,9 +81,10 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
     """
     here = Path(__file__).parent
     css, js = (here.joinpath(name).read_text(encoding="utf-8") for name in LOOK)
-    return gr.mount_gradio_app(
+    app = blocks(house, watched)
+    made = gr.mount_gradio_app(
         application,
-        blocks(house, watched),
+        app,
         path="/",
         i18n=I18N,
         theme=gr.themes.Base(primary_hue="blue", font=SYSTEM, font_mono=MONO),
@@ -98,6 +99,10 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
         show_error=True,
         max_file_size=largest,
     )
+    # Gradio looks at the paths in events only of what it has launched itself, which a mounted
+    # application never counts as: without this, any path is copied to where it is given out.
+    app.has_launched = True
+    return made
 
 
 def _banner(house: House, language: str) -> str:

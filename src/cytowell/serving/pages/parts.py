@@ -23,6 +23,7 @@ from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.words import catalogue, language_of, say
+from cytowell.serving.porter import OUT
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -32,7 +33,6 @@ SIDE = 448
 LISTED_CLASSES = 12
 """Classes whose probability a card shows, likeliest first."""
 
-OUT = "out-"
 LASTS = 24 * 3600.0
 """Seconds that files which a page has handed out are kept."""
 
