@@ -1,4 +1,4 @@
-"""No event and no route of the pages gives out, or copies, a file that its browser has not uploaded."""
+"""No event and no route gives out, or copies, a file that this browser has not uploaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-import cytowell
 from cytowell.serving.settings import digest_of
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -205,28 +206,53 @@ def test_another_browser_has_neither_uploads_nor_session(lab: Lab, cells: Path) 
     assert another.client.post("/gradio_api/cancel", json=told).status_code == 403
 
 
-def test_no_route_gives_a_file_out(lab: Lab, cells: Path) -> None:
-    from cytowell.serving.pages import mounted
+@pytest.fixture(scope="module")
+def bare(
+    bundle: Path, cells: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, list[str]], Path]:
+    """Give what the toolkit says with nothing of ours before it, and the folder that it filled."""
+    folder = tmp_path_factory.mktemp("bare")
+    forged = folder / "secret.txt"
+    forged.write_text(SECRET)
+    program = str(Path(__file__).with_name("bare_pages.py"))
+    told = subprocess.run(
+        [sys.executable, program, bundle, folder / "data", forged],
+        capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    return json.loads(told.stdout), folder / "data"
 
+
+def test_the_toolkit_refuses_by_itself_too(bare: tuple[dict[str, list[str]], Path]) -> None:
+    told, folder = bare
+    assert len(told["said"]) > 10
+    for said in told["said"]:
+        assert SECRET not in said
+        assert "gradio_api/file=" not in said
+    stored = [f for f in folder.rglob("*") if f.is_file()]
+    assert not [f for f in stored if SECRET.encode() in f.read_bytes()]
+
+
+def test_no_route_gives_a_file_out(
+    lab: Lab, cells: Path, bare: tuple[dict[str, list[str]], Path]
+) -> None:
     at = lab.browser()
     own = at.upload(sorted(cells.rglob("*.jpg"))[0])
     pages = lab.folder / "data" / "pages"
-    (pages / "link.jpg").symlink_to(lab.folder / "secret.txt")
-    shutil.copytree(lab.folder / "inbox", pages / "out-x", dirs_exist_ok=True)
-    (pages / "out-x" / "link.jpg").unlink(missing_ok=True)
-    (pages / "out-x" / "link.jpg").symlink_to(lab.folder / "secret.txt")
+    (pages / "out-x").mkdir()
+    for link in (pages / "link.jpg", pages / "out-x" / "link.jpg"):
+        link.symlink_to(lab.folder / "secret.txt")
     paths = [
-        *map(str, lab.secrets), f"{pages}/link.jpg", f"{pages}/out-x/link.jpg",
-        f"{pages}/../cytowell.db", f"{own}/../../../../secret.txt",
+        *spellings(str(lab.folder / "secret.txt")), *map(str, lab.secrets[1:]),
+        f"{pages}/link.jpg", f"{pages}/out-x/link.jpg", f"{pages}/../cytowell.db",
+        f"{own}/../../../../secret.txt",
     ]  # fmt: skip
-    spelled = [*spellings(paths[0]), *paths[1:]]
-    routes = every_route(mounted, lab)
+    routes = [route for route in bare[0]["routes"] if "{" in route]
     assert len(routes) > 20
-    for template in routes:
-        for path in spelled:
-            route = re.sub(r"{[^}]*}", lambda _, p=path: p, template)
-            answer = at.client.get(route if route.startswith("/") else f"/{route}")
-            lab.given.append(answer.content)
+    for route in routes:
+        for path in paths:
+            filled = re.sub(r"{[^}]*}", lambda _, p=path: p, route)  # type: ignore[misc]
+            at.fetch(filled)
     (pages / "link.jpg").unlink()
     shutil.rmtree(pages / "out-x")
     lab.check()
@@ -240,33 +266,3 @@ def spellings(path: str) -> list[str]:
         path.replace("/", "\\"), f"/.{path}", f"../../../../../..{path}", f"{path}%00.jpg",
         f"file://{path}",
     ]  # fmt: skip
-
-
-def every_route(mounted: Any, lab: Lab) -> list[str]:
-    """Give the paths of all routes that the pages' application has, filled by what is forged."""
-    from fastapi import FastAPI
-
-    from cytowell.serving.desk import Desk
-    from cytowell.serving.house import House
-    from cytowell.serving.sittings import Sittings
-    from cytowell.serving.store import Store, url_of
-
-    place = lab.folder / "routes"
-    place.mkdir(exist_ok=True)
-    desk = Desk({"tiny": cytowell.load(lab.folder / "tiny")}, workers=1)
-    store = Store(url_of(place))
-    house = House(desk, Sittings(store, place / "sittings"), place)
-    app = mounted(FastAPI(), house, None, 1 << 20)
-    inner = next(r.app for r in app.routes if getattr(r, "path", None) == "")
-    desk.close()
-    store.close()
-    return sorted({path for path in walked(inner.routes) if "{" in path or "file" in path})
-
-
-def walked(routes: list[Any]) -> Iterator[str]:
-    for route in routes:
-        if hasattr(route, "path"):
-            yield route.path
-        included = getattr(route, "router", None) or getattr(route, "original_router", None)
-        if included is not None:
-            yield from walked(included.routes)
