@@ -33,7 +33,9 @@ def main(bundle: str, folder: Path, forged: str) -> None:
     inner = next(r.app for r in app.routes if getattr(r, "path", None) == "")
     with TestClient(app) as client:
         said = list(answers(client, {"path": forged, "meta": {"_type": "gradio.FileData"}}))
-    print(json.dumps({"routes": sorted(set(walked(inner.routes))), "said": said}))
+        copied = [str(f) for f in (folder / "pages").rglob(Path(forged).name)]
+    told = {"routes": sorted(set(walked(inner.routes))), "said": said, "copied": copied}
+    print(json.dumps(told))
     sys.stdout.flush()
     os._exit(0)  # the toolkit's threads would be waited for
 

@@ -29,10 +29,10 @@ from cytowell.runtime.finding import Finder, objects
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
 from cytowell.serving.jobs import Jobs
+from cytowell.serving.lengths import NAME
 from cytowell.serving.received import images_of
 from cytowell.serving.settings import Allowed
 from cytowell.serving.shapes import (
-    NAME,
     REFUSALS,
     Cells,
     Job,

@@ -14,6 +14,7 @@ import gradio as gr
 
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
+from cytowell.serving.lengths import WHO
 from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
 from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, t
 from cytowell.serving.pages.words import language_of, say
@@ -38,8 +39,8 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
         banner = gr.HTML(elem_id="banner")
         sitting = gr.State("")
         with gr.Tabs() as tabs:
-            with gr.Tab(t("call.tab"), id="call"):
-                calling = calls.page(house, sitting)
+            with gr.Tab(t("call.tab"), id="call") as called:
+                calling = calls.page(house, sitting, called)
             with gr.Tab(t("review.tab"), id="review"):
                 reviewed, who, remembered = review.page(house, sitting)
             with gr.Tab(t("plate.tab"), id="plate"):
@@ -60,8 +61,9 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
             old, served = gr.Dropdown(choices=choices(house)), gr.Dropdown(choices=names)
             return (*(old for _ in sittings), *(served for _ in classifiers))
 
-        def greet(name: str, request: gr.Request) -> tuple[str, str]:
-            return _banner(house, language_of(request)), name
+        def greet(name: Any, request: gr.Request) -> tuple[str, str]:
+            known = isinstance(name, str) and len(name) <= WHO  # kept by the browser, so anything
+            return _banner(house, language_of(request)), name if known else ""
 
         app.load(greet, [remembered], [banner, who], **PRIVATE)
         app.load(refresh, None, lists, **PRIVATE)

@@ -15,11 +15,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from cytowell.errors import CytowellError
+from cytowell.errors import CytowellError, RecipeError
 from cytowell.evaluation.calls_page import word_of
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.images.overlay import COLOURS
 from cytowell.runtime.bundle import Bundle
+from cytowell.serving.downloads import report_path, table_path
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.words import catalogue, language_of, say
@@ -36,11 +37,35 @@ LISTED_CLASSES = 12
 LASTS = 24 * 3600.0
 """Seconds that files which a page has handed out are kept."""
 
+MOST_CALLS = 1 << 31
+"""No call of a sitting has a higher number."""
+
 PRIVATE = {"api_visibility": "private"}
 """Events of a page are no programming interface: that is /v1."""
 
 I18N = gr.I18n(**catalogue())
 """Labels, translated in the browser."""
+
+
+class Line(gr.Textbox):
+    """A field whose greatest length, `max_length`, holds in the browser and here alike."""
+
+    is_template = True  # to the browser it is a Textbox
+
+    def preprocess(self, payload: str | None) -> str:
+        """Give what was written.
+
+        Raises
+        ------
+        gradio.Error
+            If it is no text, or longer than it may be.
+        """
+        if payload is not None and not isinstance(payload, str):
+            raise gr.Error("This is no text.", print_exception=False)
+        if payload and self.max_length and len(payload) > self.max_length:
+            words = f"This has {len(payload)} letters. Write {self.max_length} at most."
+            raise gr.Error(words, print_exception=False)
+        return payload or ""
 
 
 def t(name: str) -> Any:
@@ -90,6 +115,20 @@ def framed(page: Path, title: str) -> str:
 def zipped(folder: Path) -> str:
     """Pack a folder; give the archive."""
     return shutil.make_archive(str(folder), "zip", folder)
+
+
+def files_of(house: House, language: str, sitting: str, page: str) -> str:
+    """Give links to a sitting's table and report, which are made when they are fetched."""
+    if not sitting:
+        return ""
+    house.sittings.about(sitting)
+    return drawn(
+        "files",
+        page=page,
+        table=table_path(sitting),
+        report=report_path(sitting),
+        words={name: say(language, f"app.{name}") for name in ("table", "page")},
+    )
 
 
 def choices(house: House) -> list[tuple[str, str]]:
@@ -178,6 +217,23 @@ def _bars(row: Mapping[str, Any], classes: tuple[str, ...]) -> list[dict[str, st
         {"name": name, "width": f"{100 * p:.1f}", "value": f"{p:.3f}"}
         for name, p in known[:LISTED_CLASSES]
     ]
+
+
+def position_in(event: gr.SelectData) -> int:
+    """Give the call's number in the row that was chosen.
+
+    Raises
+    ------
+    RecipeError
+        If there is none in it.
+    """
+    try:
+        position = int(event.row_value[0])
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise RecipeError("This is no row of the table.", "Choose one of it.") from error
+    if not 0 <= position < MOST_CALLS:
+        raise RecipeError("This is no row of the table.", "Choose one of it.")
+    return position
 
 
 def colour_of(classes: tuple[str, ...], label: str) -> str:
