@@ -206,6 +206,27 @@ def test_another_browser_has_neither_uploads_nor_session(lab: Lab, cells: Path) 
     assert another.client.post("/gradio_api/cancel", json=told).status_code == 403
 
 
+def test_the_pages_hold_the_lengths_of_their_fields(lab: Lab) -> None:
+    at = lab.browser()
+    config = at.config()
+    fields = {c["id"]: c["props"] for c in config["components"] if c["type"] == "textbox"}
+    assert len(fields) >= 8
+    assert all(props.get("max_length") for props in fields.values())
+    held = 0
+    for event in config["dependencies"]:
+        if not event["backend_fn"]:
+            continue
+        for place, field in enumerate(event["inputs"]):
+            if field in fields:
+                most = fields[field]["max_length"]
+                data = [None] * len(event["inputs"])
+                data[place] = "x" * (most + 1)
+                said = at.post({"fn_index": event["id"], "data": data})[1]
+                assert f"Write {most} at most" in said, said[-500:]
+                held += 1
+    assert held >= 8
+
+
 @pytest.fixture(scope="module")
 def bare(
     bundle: Path, cells: Path, tmp_path_factory: pytest.TempPathFactory

@@ -16,7 +16,7 @@ from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.lengths import WHO
 from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
-from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, t
+from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, hold_lengths, t
 from cytowell.serving.pages.words import language_of, say
 
 LOOK = ("page.css", "keys.js")
@@ -69,6 +69,7 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
         app.load(refresh, None, lists, **PRIVATE)
         tabs.change(refresh, None, lists, show_progress="hidden", **PRIVATE)
         taken.then(greet, [who], [banner, who], **PRIVATE)
+    hold_lengths(app)
     app.queue(max_size=64, default_concurrency_limit=4)
     return app
 

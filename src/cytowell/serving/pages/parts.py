@@ -47,27 +47,6 @@ I18N = gr.I18n(**catalogue())
 """Labels, translated in the browser."""
 
 
-class Line(gr.Textbox):
-    """A field whose greatest length, `max_length`, holds in the browser and here alike."""
-
-    is_template = True  # to the browser it is a Textbox
-
-    def preprocess(self, payload: str | None) -> str:
-        """Give what was written.
-
-        Raises
-        ------
-        gradio.Error
-            If it is no text, or longer than it may be.
-        """
-        if payload is not None and not isinstance(payload, str):
-            raise gr.Error("This is no text.", print_exception=False)
-        if payload and self.max_length and len(payload) > self.max_length:
-            words = f"This has {len(payload)} letters. Write {self.max_length} at most."
-            raise gr.Error(words, print_exception=False)
-        return payload or ""
-
-
 def t(name: str) -> Any:
     """Give a label by its name in the catalogue."""
     return I18N(name)
@@ -94,6 +73,26 @@ def explained(act: Callable[..., Any]) -> Callable[..., Any]:
             raise refusal(error, (*args, *kwargs.values())) from None
 
     return done
+
+
+def hold_lengths(app: Any) -> None:
+    """Have every event refuse what is longer than its field takes: a browser alone may not."""
+    for event in app.fns.values():
+        longest = [c.max_length if isinstance(c, gr.Textbox) else None for c in event.inputs]
+        if event.fn is not None and any(longest):
+            event.fn = _held(event.fn, longest)
+
+
+def _held(act: Callable[..., Any], longest: Sequence[int | None]) -> Callable[..., Any]:
+    @functools.wraps(act)
+    def held(*args: Any, **kwargs: Any) -> Any:
+        for most, given in zip(longest, args, strict=False):
+            if most is not None and isinstance(given, str) and len(given) > most:
+                words = f"This has {len(given)} letters. Write {most} at most."
+                raise gr.Error(words, duration=None, print_exception=False)
+        return act(*args, **kwargs)
+
+    return held
 
 
 def outlet(house: House) -> Path:

@@ -20,7 +20,7 @@ from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House
 from cytowell.serving.lengths import NAME, require_length
 from cytowell.serving.pages.calls import TYPES, named_files
-from cytowell.serving.pages.parts import PRIVATE, Line, choices, explained, framed, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.types import Sample
 
@@ -62,8 +62,10 @@ def page(house: House) -> Any:
             kinds = [(t("plate.as_layout"), ""), (t("plate.infected"), "infected"),
                      (t("plate.protected"), "protected")]  # fmt: skip
             counts = gr.Radio(kinds, value="", label=t("plate.counts"))
-            positive = Line(max_length=NAME, label=t("plate.positive"), elem_id="plate-positive")
-            iu = Line(max_length=20, label=t("plate.iu"), elem_id="plate-iu")
+            positive = gr.Textbox(
+                max_length=NAME, label=t("plate.positive"), elem_id="plate-positive"
+            )
+            iu = gr.Textbox(max_length=20, label=t("plate.iu"), elem_id="plate-iu")
     go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
     results = outputs("plate")
 

@@ -19,7 +19,7 @@ from cytowell.evaluation.calls_page import is_open
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.lengths import LABEL, WHO, WHY, require_length
-from cytowell.serving.pages.parts import PRIVATE, Line, card, choices, drawn, explained, files_of, t
+from cytowell.serving.pages.parts import PRIVATE, card, choices, drawn, explained, files_of, t
 from cytowell.serving.pages.words import language_of, say
 
 Seen = dict[str, Any]
@@ -40,14 +40,16 @@ def page(house: House, sitting: Any) -> Any:
     seen = gr.State(NOTHING)
     with gr.Row():
         chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="review-sitting", scale=3)
-        who = Line(max_length=WHO, label=t("review.who"), elem_id="review-who", scale=2)
+        who = gr.Textbox(max_length=WHO, label=t("review.who"), elem_id="review-who", scale=2)
         remembered = gr.BrowserState("", storage_key="cytowell-who")
     with gr.Row():
         everything = gr.Checkbox(label=t("review.all"), value=False)
         gr.Checkbox(label=t("review.keys"), value=True, interactive=True, elem_id="review-keys-on")
     where = gr.Markdown(elem_id="review-where", elem_classes="live")
     shown = gr.HTML(elem_id="review-card", elem_classes="live")
-    word = Line(max_length=12 * (LABEL + WHY), visible=False)  # a letter may be twelve of JSON's
+    word = gr.Textbox(
+        max_length=12 * (LABEL + WHY), visible=False
+    )  # a letter may be twelve of JSON's
     with gr.Row(elem_id="review-keys"):
         back = gr.Button(t("review.back"), elem_id="review-back")
         cannot = gr.Button(t("review.cannot"), elem_id="review-cannot")

@@ -17,7 +17,7 @@ from cytowell.runs.run import Voice, check, train
 from cytowell.serving.house import House, listed, plain_name
 from cytowell.serving.lengths import CLASSES, LABEL, NAME, require_length
 from cytowell.serving.pages.calls import TYPES
-from cytowell.serving.pages.parts import PRIVATE, Line, explained, framed, outlet, t
+from cytowell.serving.pages.parts import PRIVATE, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.storage import replacing_folder
 from cytowell.types import Findings
@@ -40,13 +40,15 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
                 label=t("teach.files"), file_count="multiple", file_types=TYPES,
                 elem_id="teach-files",
             )  # fmt: skip
-            classes = Line(
+            classes = gr.Textbox(
                 max_length=CLASSES * LABEL, label=t("teach.classes"), elem_id="teach-classes"
             )
             name_them = gr.Button(t("teach.name"), elem_id="teach-name")
             chosen = gr.Dropdown([], label=t("teach.named"), elem_id="teach-sitting")
-            called = Line(max_length=60, label=t("teach.called"), elem_id="teach-called")
-            positive = Line(max_length=NAME, label=t("teach.positive"), elem_id="teach-positive")
+            called = gr.Textbox(max_length=60, label=t("teach.called"), elem_id="teach-called")
+            positive = gr.Textbox(
+                max_length=NAME, label=t("teach.positive"), elem_id="teach-positive"
+            )
             go = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
         with gr.Column(min_width=320):
             told = gr.Markdown(elem_id="teach-told", elem_classes="live")
