@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -129,6 +132,58 @@ def write_frame(frame: Any, path: Path) -> None:
             frame.to_parquet(beside, index=False)
         else:
             frame.to_csv(beside, index=False, lineterminator="\n")
+
+
+_STARTS = r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+"""What a spreadsheet takes for the beginning of a formula, in full width too."""
+
+_CELL = r"(?:^|(?<=[;\t\r\n]))"
+"""Where a cell may begin: a spreadsheet of another country splits at semicolons."""
+
+_FORMULA = re.compile(rf"{_CELL}(?='*{_STARTS})")
+_MARKED = re.compile(rf"{_CELL}'(?='*{_STARTS})")
+_MARK = re.compile(rf"'{_STARTS}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|inf)")
+
+
+def neutral(cell: str) -> str:
+    """Give a cell that no spreadsheet takes for a formula: an apostrophe stands before it.
+
+    Numbers stay as they are. `restored` gives the cell back, whatever it was.
+
+    >>> neutral("=1+1"), neutral("-0.5"), neutral("a.jpg")
+    ("'=1+1", '-0.5', 'a.jpg')
+    """
+    return cell if _NUMBER.fullmatch(cell) else _FORMULA.sub("'", cell)
+
+
+def restored(cell: str) -> str:
+    """Give what a cell was before `neutral`.
+
+    >>> restored("'=1+1"), restored("'tis.jpg")
+    ('=1+1', "'tis.jpg")
+    """
+    return _MARKED.sub("", cell)
+
+
+def holds_neutral(text: str) -> bool:
+    """Tell whether a file's text may hold cells that `restored` would change."""
+    return _MARK.search(text) is not None
+
+
+def for_spreadsheets(path: Path) -> None:
+    """Make a CSV file's cells `neutral`, in place: whoever is handed it opens it with anything."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        lines = [_line([neutral(cell) for cell in row]) for row in csv.reader(handle)]
+    with replacing(path) as beside:
+        beside.write_text("".join(lines), encoding="utf-8", newline="")
+
+
+def _line(cells: list[str]) -> str:
+    """Give a line of CSV; what ends lines is quoted whichever way it ends them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()[:-2] + "\n"
 
 
 def is_there(path: Path | str) -> bool:

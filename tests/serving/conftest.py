@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from cytowell.serving.signing import read_or_make
 from cytowell.serving.store import Store, url_of
 
 
@@ -177,6 +178,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             connection.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
         url = url_of(tmp_path, address).replace("/postgres", f"/{name}")
-    found = Store(url)
+    found = Store(url, read_or_make(tmp_path / "audit.key"))
     yield found
     found.close()

@@ -31,7 +31,7 @@ from cytowell.runtime.imported import import_network
 from cytowell.serving.app import Places, application
 from cytowell.serving.desk import Answer, Busy, Desk
 from cytowell.serving.received import base_name
-from cytowell.serving.settings import Allowed, digest_of, read_keys
+from cytowell.serving.settings import Allowed, digest_of, read_keys, read_owners
 
 KEY = "a-long-and-random-key"
 
@@ -251,6 +251,8 @@ def test_keys_are_read_as_hashes(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# ours\n{digest_of(KEY)}  # the lab's\n\n")
     assert read_keys(file) == {digest_of(KEY)}
+    file.write_text(f"{digest_of(KEY)}  Dr A.  Martin # since May\n{'0' * 64}\n")
+    assert read_owners(file) == {digest_of(KEY): "Dr A. Martin", "0" * 64: "key 00000000"}
     for text, words in ((KEY, "no SHA-256"), ("# none", "holds no key")):
         file.write_text(text)
         with pytest.raises(RecipeError, match=words):

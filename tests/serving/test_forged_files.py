@@ -216,9 +216,9 @@ def test_the_pages_hold_the_lengths_of_their_fields(lab: Lab) -> None:
     for event in config["dependencies"]:
         if not event["backend_fn"]:
             continue
-        for place, field in enumerate(event["inputs"]):
-            if field in fields:
-                most = fields[field]["max_length"]
+        for place, line in enumerate(event["inputs"]):
+            if line in fields:
+                most = fields[line]["max_length"]
                 data = [None] * len(event["inputs"])
                 data[place] = "x" * (most + 1)
                 said = at.post({"fn_index": event["id"], "data": data})[1]

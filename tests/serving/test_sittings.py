@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,13 +26,15 @@ from cytowell.runs.counts import count_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving import sittings as room
+from cytowell.serving.conflicts import ReviewConflict
 from cytowell.serving.desk import Desk
-from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, plain_name
+from cytowell.serving.house import NOT_NAMED, House, box_of, expanded, listed, not_shown, plain_name
 from cytowell.serving.inbox import Inbox
-from cytowell.serving.kept import Said
+from cytowell.serving.kept import Said, version_of
 from cytowell.serving.pages.calls import named_files
 from cytowell.serving.pages.plates import plates_apart
-from cytowell.serving.sittings import Expired, Sittings, Taken
+from cytowell.serving.photographs import PhotographChanged
+from cytowell.serving.sittings import Expired, Sittings
 from cytowell.serving.store import Store
 from cytowell.types import Box
 
@@ -89,14 +93,14 @@ def test_a_word_stands_beside_the_call_and_the_last_one_counts(
     row = house.sittings.frame(made).iloc[0]
     assert (row["truth"], row["who"], row["label"]) == (first.row["label"], "Dr B", row["label"])
     assert row["when"] > "2026"
-    assert house.sittings.store.verify() == (3, "")
+    assert house.sittings.store.verify() == (4, "")
 
 
 def test_two_people_at_the_same_call(house: House, some: list[Path]) -> None:
     made = house.call(some, "tiny", "none", "three")
     a, b = house.sittings.about(made).classes[:2]
     house.sittings.say(made, 1, Said(1, a, "Dr A", "", ""))
-    with pytest.raises(Taken, match=f"Dr A decided {a}"):
+    with pytest.raises(ReviewConflict, match=f"Dr A decided {a}"):
         house.sittings.say(made, 1, Said(1, b, "Dr B", "", ""))
     assert [w.who for w in house.sittings.calls(made)[1].said] == ["Dr A"]
     with pytest.raises(CytowellError, match="name"):
@@ -124,11 +128,11 @@ def test_a_word_that_is_changed_breaks_the_trail(house: House, some: list[Path])
     with house.sittings.store.session() as session:
         session.execute(text("UPDATE overrides SET label = 'y'"))
     held, wrong = house.sittings.verify()
-    assert held == 2
+    assert held == 3
     assert "word" in wrong
     with house.sittings.store.session() as session:
         session.execute(text("UPDATE overrides SET label = 'x'"))
-    assert house.sittings.verify() == (2, "")
+    assert house.sittings.verify() == (3, "")
     with house.sittings.store.session() as session:
         session.execute(text("DELETE FROM overrides"))
     assert "taken out" in house.sittings.verify()[1]
@@ -376,3 +380,136 @@ def test_pictures_of_what_cannot_be_read(house: House, tmp_path: Path) -> None:
     assert plain is not None
     assert hot is not None
     assert plain.size == hot.size
+
+
+@pytest.fixture
+def plate(house: House, tmp_path: Path) -> str:
+    """Give a sitting of one photograph of a plate."""
+    made = cytowell.write_samples(tmp_path / "p", "plates", per_class=1)["plates"]
+    return house.call([sorted(made.rglob("*.jpg"))[0]], "tiny", "wells", "plate")
+
+
+def boxes_of(house: House, sitting: str) -> list[Box]:
+    return [b for k in house.sittings.calls(sitting) if (b := box_of(k.row)) is not None]
+
+
+def moved(box: Box, by: float) -> Box:
+    return Box(box.x + by, box.y, box.width, box.height)
+
+
+def test_the_second_of_two_corrections_is_told_and_changes_nothing(
+    house: House, plate: str
+) -> None:
+    before = house.sittings.calls(plate)
+    seen, boxes = version_of(before), boxes_of(house, plate)
+    house.call_boxes(plate, before[0].file, [moved(boxes[0], 3), *boxes[1:]], seen)
+    stands = house.sittings.calls(plate)
+    with pytest.raises(ReviewConflict, match="corrected the boxes"):
+        house.call_boxes(plate, before[0].file, [*boxes[:-1], moved(boxes[-1], 4)], seen)
+    assert house.sittings.calls(plate) == stands
+    house.call_boxes(plate, before[0].file, boxes_of(house, plate)[1:], version_of(stands))
+    assert house.sittings.verify()[1] == ""
+
+
+def test_two_corrections_at_the_same_moment_leave_one_of_them(
+    house: House, plate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, boxes = house.sittings.calls(plate), boxes_of(house, plate)
+    both, said = threading.Barrier(2, timeout=60), []
+    keep = house.sittings.keep
+
+    def together(*given: Any) -> None:
+        both.wait()
+        keep(*given)
+
+    monkeypatch.setattr(house.sittings, "keep", together)
+
+    def correct(by: float) -> None:
+        try:
+            house.call_boxes(plate, before[0].file, [moved(b, by) for b in boxes])
+            said.append("ok")
+        except ReviewConflict:
+            said.append("told")
+
+    threads = [threading.Thread(target=correct, args=(by,)) for by in (2.0, 5.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == ["ok", "told"]
+    after = {b.x for b in boxes_of(house, plate)}
+    assert after in ({b.x + 2 for b in boxes}, {b.x + 5 for b in boxes}), "no mixture"
+
+
+def test_a_word_said_meanwhile_does_not_vanish(house: House, plate: str) -> None:
+    before, boxes = house.sittings.calls(plate), boxes_of(house, plate)
+    seen = version_of(before)
+    house.sittings.say(plate, 0, Said(1, "x", "Dr A", "", "smudged"))
+    with pytest.raises(ReviewConflict, match="Dr A decided x"):
+        house.call_boxes(plate, before[0].file, [moved(boxes[0], 3), *boxes[1:]], seen)
+    assert [w.who for w in house.sittings.calls(plate)[0].said] == ["Dr A"]
+
+
+def test_a_word_before_which_one_is_missing_is_refused(house: House, some: list[Path]) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    with pytest.raises(CytowellError, match="missing"):
+        house.sittings.say(made, 0, Said(2, "x", "Dr A", "", ""))
+    with pytest.raises(CytowellError, match="letters"):
+        house.sittings.say(made, 0, Said(1, "x", "A" * 300, "", ""))
+    house.sittings.say(made, 0, Said(1, "x", "Dr\rA", "", "a\nb"))
+    word = house.sittings.calls(made)[0].said[0]
+    assert (word.who, word.why) == ("Dr A", "a b")
+
+
+def test_a_replaced_photograph_is_not_shown_reported_or_called_again(
+    house: House, some: list[Path], tmp_path: Path
+) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    kept = house.sittings.calls(made)[0]
+    shown = house.picture(made, kept)
+    other = Path(house.sittings.calls(made)[1].file).read_bytes()
+    Path(kept.file).write_bytes(other)
+    now = house.picture(made, kept)
+    assert shown is not None
+    assert now is not None
+    assert now.tobytes() == not_shown().tobytes()
+    assert house.picture(made, kept, heat=True) is None
+    house.write_report(made, tmp_path / "r.html")
+    assert "Replaced since" in (tmp_path / "r.html").read_text()
+    with pytest.raises(PhotographChanged, match=kept.name):
+        house.call_boxes(made, kept.file, [Box(1, 1, 20, 20)])
+    with pytest.raises(PhotographChanged):
+        house.predictions(made)
+
+
+def test_who_says_it_is_the_owner_of_the_key(
+    house: House, some: list[Path], tmp_path: Path
+) -> None:
+    house.owners = {"0" * 64: "Dr B"}
+    assert house.person("0" * 64, "Dr Z") == ("Dr B", True)
+    assert house.person("", " Dr Z ") == ("Dr Z", False)
+    made = house.call(some, "tiny", "none", "three")
+    for i, key in enumerate(("0" * 64, "")):
+        who, verified = house.person(key, "Dr Z")
+        house.sittings.say(made, i, Said(1, "x", who, "", "", verified))
+    house.write_report(made, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "Dr Z (name typed, not verified)" in page
+    assert "Dr B (name" not in page
+    assert "Dr B" in page
+
+
+def test_a_report_prints_a_hash_that_verify_finds(
+    house: House, some: list[Path], tmp_path: Path
+) -> None:
+    made = house.call(some, "tiny", "none", "three")
+    house.write_report(made, tmp_path / "r.html")
+    printed = re.search(
+        r"Trail at this report.*?([0-9a-f]{64})", (tmp_path / "r.html").read_text(), re.S
+    )
+    assert printed is not None
+    house.sittings.say(made, 0, Said(1, "x", "Dr A", "", ""))
+    key = house.sittings.store.key
+    assert key is not None
+    found = house.sittings.store.audit(key.public, printed.group(1))
+    assert (found.wrong, found.expected) == ("", found.records - 1)

@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from cytowell.errors import StorageError
-from cytowell.serving.store import FIRST, Store, Waiting, url_of
+from cytowell.serving.signing import read_or_make
+from cytowell.serving.store import Store, Waiting, url_of
+from cytowell.serving.trail import FIRST
 
 Runner = Any
 
@@ -48,7 +50,7 @@ def test_a_job_from_beginning_to_end(store: Store) -> None:
 def test_what_was_kept_is_there_after_a_restart(store: Store) -> None:
     store.add_job("one", "blood", [("a.png", "0" * 64)])
     last = store.last()
-    other = Store(store.url)
+    other = Store(store.url, store.key)
     assert other.waiting(5)[0].name == "a.png"
     assert other.last() == last
     other.close()
@@ -101,19 +103,19 @@ def test_two_who_write_at_once_make_one_chain(store: Store) -> None:
 def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "cytowell.db").write_bytes(b"no database at all, but a text of some length")
     with pytest.raises(StorageError, match="cannot be opened"):
-        Store(url_of(tmp_path))
+        Store(url_of(tmp_path), read_or_make(tmp_path / "audit.key"))
     with pytest.raises(StorageError, match="cannot be opened"):
-        Store("postgresql+pg8000://lab:secret@127.0.0.1:1/none")
+        Store("postgresql+pg8000://lab:secret@127.0.0.1:1/none", None)
 
 
 def test_a_password_is_never_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
-        Store("postgresql+pg8000://lab:secret@127.0.0.1:1/none")
+        Store("postgresql+pg8000://lab:secret@127.0.0.1:1/none", None)
     assert "secret" not in str(caught.value)
 
 
 def test_audit_verify(cli: Runner, tmp_path: Path) -> None:
-    store = Store(url_of(tmp_path))
+    store = Store(url_of(tmp_path), read_or_make(tmp_path / "audit.key"))
     store.record("call", {"n": 1})
     last = store.last()
     said = cli("audit", "verify", "--data", tmp_path)
@@ -131,7 +133,7 @@ def test_audit_verify(cli: Runner, tmp_path: Path) -> None:
 
 
 def test_the_database_is_private(tmp_path: Path) -> None:
-    made = Store(url_of(tmp_path))
+    made = Store(url_of(tmp_path), read_or_make(tmp_path / "audit.key"))
     made.record("x", {})
     modes = {f.name: f.stat().st_mode & 0o777 for f in tmp_path.glob("cytowell.db*")}
     made.close()

@@ -37,7 +37,8 @@ def command(
     keys: Annotated[
         str,
         typer.Option(
-            help="File of SHA-256 of the keys that are let in, one a line.", show_default=False
+            help="File of the keys that are let in: SHA-256 and owner's name, one a line.",
+            show_default=False,
         ),
     ] = "",
     origin: Annotated[
@@ -77,6 +78,22 @@ def command(
         str, typer.Option(help="Detector bundle, to find cells.", show_default=False)
     ] = "",
     only: OnlyOption = "",
+    audit_key: Annotated[
+        str,
+        typer.Option(
+            help="File of the key that signs the audit trail, best outside of --data; made if "
+            "missing. CYTOWELL_AUDIT_KEY or DATA/audit.key without.",
+            show_default=False,
+        ),
+    ] = "",
+    proxy: Annotated[
+        str,
+        typer.Option(
+            help="Addresses of a reverse proxy, commas between: its X-Forwarded headers are "
+            "believed, and limits count its clients.",
+            show_default=False,
+        ),
+    ] = "",
     no_pages: Annotated[bool, typer.Option("--no-pages", help="The service alone.")] = False,
     waiting: Annotated[
         int, typer.Option(help="Images that wait before more are refused.", min=1)
@@ -96,6 +113,7 @@ def command(
         waiting=waiting,
         rate=rate,
         keys=known,
+        owners=registry.part(f"{settings}:read_owners")(keys) if keys else {},
         hosts=frozenset() if known else _hosts(host, origins),
         origins=origins,
     )
@@ -109,6 +127,7 @@ def command(
         detector,
         names(only),
         not no_pages,
+        audit_key,
     )
     app = registry.part("cytowell.serving.app:application")(named, allowed, kept)
     with speaking(quiet) as speaker:
@@ -124,7 +143,7 @@ def command(
         for name, loaded in named.items():
             if loaded.facts.synthetic:
                 speaker.said(f"{name} learnt from synthetic images: its calls mean nothing.")
-    registry.part("cytowell.serving.listen:listen")(app, on, quiet)
+    registry.part("cytowell.serving.listen:listen")(app, on, quiet, names(proxy))
 
 
 def _hosts(host: str, origins: frozenset[str]) -> frozenset[str]:

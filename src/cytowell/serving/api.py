@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -13,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 import anyio
 import pandas as pd
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as Path_
 
 from cytowell import registry
-from cytowell.errors import CytowellError, StorageError
+from cytowell.errors import BadTable, CountError, CytowellError, StorageError
 from cytowell.images import Encoded
 from cytowell.plates.dilutions import Series
 from cytowell.plates.layout_files import read_layout
@@ -26,6 +28,7 @@ from cytowell.runs.counts import count_of
 from cytowell.runs.titres import settings, titration_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
+from cytowell.serving.bounded import Bounded
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
 from cytowell.serving.jobs import Jobs
@@ -33,7 +36,9 @@ from cytowell.serving.lengths import NAME
 from cytowell.serving.received import images_of
 from cytowell.serving.settings import Allowed
 from cytowell.serving.shapes import (
+    COLUMNS,
     REFUSALS,
+    SLIDES,
     Cells,
     Job,
     Models,
@@ -43,6 +48,11 @@ from cytowell.serving.shapes import (
 )
 from cytowell.serving.store import Gone
 from cytowell.types import Predictions, Sample
+
+LOG = logging.getLogger("cytowell.serving")
+
+COMPUTING = 2
+"""Counts and titres that are computed at once."""
 
 LOOKING = 2
 """Photographs in which objects are looked for at once."""
@@ -65,7 +75,7 @@ def routes(
         What can be looked for in photographs.
     """
     router = APIRouter(prefix="/v1", responses=REFUSALS)
-    looking = anyio.CapacityLimiter(LOOKING)
+    looking = Bounded("looking", LOOKING, allowed.seconds)
 
     @router.post("/predict", openapi_extra={"requestBody": files(allowed.images)})
     async def predict(request: Request, bundle: Named = "") -> Results:
@@ -93,7 +103,7 @@ def routes(
         for image in images:
             look = functools.partial(_looked, chosen, image, finders[find])
             with _in_time(allowed):
-                found = await anyio.to_thread.run_sync(look, limiter=looking)
+                found = await looking(look)
             results.append(found)
             _count(meters, name, found["objects"])
         return {"results": results, "bundle": told(name, chosen)}
@@ -104,33 +114,53 @@ def routes(
         every = [told(name, b) for name, b in desk.bundles.items()]
         return Models.model_validate({"models": every})
 
-    _report_routes(router, desk)
+    _report_routes(router, desk, Bounded("reports", COMPUTING, allowed.seconds))
     if jobs is not None:
         _job_routes(router, desk, allowed, jobs)
     return router
 
 
-def _report_routes(router: APIRouter, desk: Desk) -> None:
-    @router.post("/titre")
-    async def titre(asked: QuickSum) -> dict[str, Any]:
+def _report_routes(router: APIRouter, desk: Desk, bounded: Bounded) -> None:
+    @router.post("/titre", response_model=None)
+    async def titre(asked: QuickSum) -> Response:
         """Compute a titre from counts, or the titres of plates from wells and a layout."""
-        with _explained():
-            computed = _plates if asked.wells or asked.layout else _quick
-            return await anyio.to_thread.run_sync(computed, asked)
+        computed = _plates if asked.wells or asked.layout else _quick
+        return await _computed(bounded, functools.partial(computed, asked))
 
-    @router.post("/count")
-    async def count(asked: Cells) -> dict[str, Any]:
+    @router.post("/count", response_model=None)
+    async def count(asked: Cells) -> Response:
         """Make differential counts of calls."""
-        with _explained():
-            correcting = desk.bundles[desk.named(asked.bundle)] if asked.bundle else None
-            counted = functools.partial(
-                count_of,
-                _texts([call.model_dump() for call in asked.calls]),
-                asked.by,
-                correcting,
-                interval=asked.interval,
-            )
-            return (await anyio.to_thread.run_sync(counted)).to_json()
+        return await _computed(bounded, functools.partial(_counted, desk, asked))
+
+
+async def _computed(bounded: Bounded, compute: Callable[[], dict[str, Any]]) -> Response:
+    """Answer with what is computed, in time, or say which numbers do not go."""
+
+    def work() -> bytes:
+        return json.dumps(compute(), ensure_ascii=False, allow_nan=False).encode()
+
+    try:
+        body = await bounded(work)
+    except CytowellError as error:
+        raise HTTPException(409, str(error)) from error
+    except (ArithmeticError, ValueError) as error:
+        LOG.info("numbers that cannot be computed with", exc_info=error)
+        words = "These numbers are too large, too small or no numbers: check them."
+        raise HTTPException(409, words) from error
+    except TimeoutError:
+        raise HTTPException(504, "The answer took too long.") from None
+    return Response(body, media_type="application/json")
+
+
+def _counted(desk: Desk, asked: Cells) -> dict[str, Any]:
+    correcting = desk.bundles[desk.named(asked.bundle)] if asked.bundle else None
+    frame = _texts([call.model_dump() for call in asked.calls])
+    if asked.by in frame.columns and frame[asked.by].nunique() > SLIDES:
+        raise CountError(
+            f"The column {asked.by!r} tells {frame[asked.by].nunique()} slides apart.",
+            f"A request holds {SLIDES} at most.",
+        )
+    return count_of(frame, asked.by, correcting, interval=asked.interval).to_json()
 
 
 def _job_routes(router: APIRouter, desk: Desk, allowed: Allowed, jobs: Jobs) -> None:
@@ -189,15 +219,6 @@ def _known(desk: Desk, bundle: str) -> str:
         return desk.named(bundle)
     except CytowellError as error:
         raise HTTPException(404, str(error)) from error
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what cannot be computed with into a 409 that says why and how to mend it."""
-    try:
-        yield
-    except CytowellError as error:
-        raise HTTPException(409, str(error)) from error
 
 
 @contextlib.contextmanager
@@ -273,6 +294,9 @@ def _texts(rows: list[dict[str, Any]]) -> pd.DataFrame:
             return "true" if value else "false"
         return "" if value is None else str(value)
 
+    names = {name for row in rows for name in row}
+    if len(names) > COLUMNS:
+        raise BadTable(f"The rows have {len(names)} columns.", f"Send {COLUMNS} at most.")
     frame = pd.DataFrame([{str(k): text(v) for k, v in row.items()} for row in rows])
     return frame.fillna("").astype(str)
 

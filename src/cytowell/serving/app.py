@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -21,10 +22,11 @@ from starlette.exceptions import HTTPException
 
 import cytowell
 from cytowell import registry as registered
-from cytowell.errors import RecipeError
+from cytowell.errors import RecipeError, StorageError
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
+from cytowell.serving.conflicts import ReviewConflict
 from cytowell.serving.desk import Desk
 from cytowell.serving.downloads import downloads
 from cytowell.serving.guard import Guard, Meters
@@ -32,14 +34,29 @@ from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.jobs import Jobs
 from cytowell.serving.later import Later
+from cytowell.serving.photographs import UPLOADS
 from cytowell.serving.porter import Porter
 from cytowell.serving.settings import Allowed
+from cytowell.serving.signing import key_file, read_or_make
 from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Gone, Store, url_of
 from cytowell.storage import explaining
 
 QUOTA = 20 << 30
 """Bytes of files that pages take in and hand out, at once."""
+
+
+ROOM = 256 << 20
+"""Bytes of the disk that uploads leave free."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+STATUSES: dict[type[Exception], tuple[int, dict[str, str]]] = {
+    Gone: (503, {"Retry-After": "2"}),
+    StorageError: (507, {}),
+    ReviewConflict: (409, {}),
+}
+"""How HTTP says what a store cannot do."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,8 @@ class Places:
         Classes of the detector that are called; all of them without.
     pages
         Whether there are pages beside the service.
+    audit_key
+        File of the key that signs the audit trail; in the data folder without.
     """
 
     data: Path | None = None
@@ -69,6 +88,7 @@ class Places:
     detector: str = ""
     only: tuple[str, ...] = ()
     pages: bool = True
+    audit_key: str = ""
 
 
 def application(
@@ -99,17 +119,17 @@ def application(
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="cytowell-")))
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(url_of(folder, places.database))
+    store = Store(url_of(folder, places.database), read_or_make(key_file(folder, places.audit_key)))
     ends.callback(store.close)
     jobs = None
     if places.data is not None:
-        jobs = Jobs(desk, store, folder / "uploads")
+        jobs = Jobs(desk, store, folder / UPLOADS)
         ends.callback(jobs.close)
     finders = {"wells": finder("wells")}
     if places.detector or places.only:
         finders["cells"] = finder("cells", 0, places.detector, only=places.only)
     looks = {name: look for name, look in finders.items() if look is not None}
-    house = House(desk, Sittings(store, folder / "sittings"), folder, looks)
+    house = House(desk, Sittings(store, folder / "sittings"), folder, looks, limits.owners)
     inbox = None
     if places.inbox is not None:
         inbox = Inbox(house, places.inbox)
@@ -143,6 +163,8 @@ def application(
         app.include_router(downloads(house))
         app.mount("/", Porter(later, place, functools.partial(_is_full, place)))
     app.add_exception_handler(HTTPException, _refused)
+    for kind in (*STATUSES, OSError):
+        app.add_exception_handler(kind, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     paths = frozenset(
         {"/v1/openapi.json", "/healthz", "/readyz", "/metrics"}
@@ -198,7 +220,9 @@ def _pages(house: House, inbox: Inbox | None, allowed: Allowed) -> FastAPI:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether what pages have taken in fills its room."""
+    """Whether what pages have taken in fills its room, or the disk is full."""
+    if shutil.disk_usage(folder).free < ROOM:
+        return True
     used = 0
     for file in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -237,6 +261,16 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     """Give every refusal the same shape."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    """Say what a client can do about what is no fault of the program."""
+    for kind, (status, headers) in STATUSES.items():
+        if isinstance(error, kind):
+            return JSONResponse({"error": str(error)}, status, headers)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return JSONResponse({"error": "The server's disk is full."}, 507)
+    raise error
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

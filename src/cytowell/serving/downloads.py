@@ -18,6 +18,7 @@ from cytowell.evaluation.calls_page import final_by, stands
 from cytowell.serving.house import House
 from cytowell.serving.sittings import Expired
 from cytowell.serving.store import Gone
+from cytowell.storage import for_spreadsheets
 
 AT_ONCE = 2
 """Reports that are drawn at once."""
@@ -58,9 +59,11 @@ def downloads(house: House) -> APIRouter:
     @router.get("/{sitting}/calls.csv")
     def table(sitting: Name) -> Response:
         """Give the table."""
-        with _found():
-            text = final_table(house, sitting).to_csv(index=False, lineterminator="\n")
-        return _file(text.encode(), "calls.csv", "text/csv; charset=utf-8")
+        with _found(), tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
+            place = Path(folder) / "calls.csv"
+            final_table(house, sitting).to_csv(place, index=False, lineterminator="\n")
+            for_spreadsheets(place)
+            return _file(place.read_bytes(), "calls.csv", "text/csv; charset=utf-8")
 
     @router.get("/{sitting}/report.html")
     def report(sitting: Name) -> Response:

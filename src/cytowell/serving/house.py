@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import cytowell
 from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
@@ -22,9 +22,11 @@ from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
+from cytowell.serving.conflicts import require_version
 from cytowell.serving.desk import Desk
-from cytowell.serving.kept import Kept, Sitting
-from cytowell.serving.sittings import WORDS, Sittings
+from cytowell.serving.kept import Kept, Sitting, version_of
+from cytowell.serving.photographs import is_changed, require_unchanged
+from cytowell.serving.sittings import WORDS, Sittings, frame_of
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
 from cytowell.storage import explaining
@@ -52,6 +54,8 @@ class House:
         Private; holds photographs of sittings and bundles that were taught here.
     finders
         What can be looked for in photographs.
+    owners
+        Whose each key is, by its SHA-256, where keys are used.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class House:
         sittings: Sittings,
         folder: Path,
         finders: Mapping[str, Finder] | None = None,
+        owners: Mapping[str, str] | None = None,
     ) -> None:
+        self.owners = dict(owners or {})
         self.desk = desk
         self.sittings = sittings
         self.folder = folder
@@ -82,6 +88,10 @@ class House:
     def take(self, name: str, place: Path) -> None:
         """Serve a bundle under a name, from now on."""
         self.desk.take(name, cytowell.load(place))
+
+    def person(self, key: str, typed: str) -> tuple[str, bool]:
+        """Give who acts, and whether that is verified: a key's owner is, a name typed is not."""
+        return (self.owners[key], True) if key in self.owners else (typed.strip(), False)
 
     @property
     def finds(self) -> list[str]:
@@ -146,7 +156,9 @@ class House:
                 ticked(1 + max(known[s.path] for s in part.samples), len(places))
         return Predictions.join(parts)
 
-    def call_boxes(self, sitting: str, photograph: str, boxes: Sequence[Box]) -> None:
+    def call_boxes(
+        self, sitting: str, photograph: str, boxes: Sequence[Box], version: str | None = None
+    ) -> None:
         """Call a photograph's boxes as a person has corrected them.
 
         A box that is as it was keeps its call and what was said of it; one that was moved is called
@@ -156,19 +168,27 @@ class House:
         ----------
         photograph
             Where it lies, as its calls say.
+        version
+            The version of the photograph that the person saw, `version_of`; the present one
+            without.
 
         Raises
         ------
         Expired
             If the sitting is not kept any more.
+        ReviewConflict
+            If somebody has said something of it, or corrected it, since the person saw it.
+        PhotographChanged
+            If the file is not the photograph that was called.
         RecipeError
             If the photograph is not of this sitting, or its bundle is not served any more.
         """
         about = self.sittings.about(sitting)
         bundle = self.bundle_of(about)
-        before = [k for k in self.sittings.calls(sitting) if k.file == photograph]
-        if not before:
-            raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+        before = self.of_photograph(sitting, photograph)
+        seen = version_of(before) if version is None else version
+        require_version(before, seen)
+        require_unchanged(before[0])
         if bundle is None:
             raise RecipeError(
                 f"The classifier {about.bundle} that called it is not served any more.",
@@ -194,7 +214,21 @@ class House:
             samples = [Sample(photograph, group=photograph, nothing=why, extra={"object": None})]
         with self._calling:
             calls = bundle.predict(samples)
-        self.sittings.keep(sitting, calls, gone)
+        # Asked again where it is kept: the calls have taken their time.
+        self.sittings.keep(sitting, calls, gone, (photograph, seen))
+
+    def of_photograph(self, sitting: str, photograph: str) -> list[Kept]:
+        """Give the calls of one photograph.
+
+        Raises
+        ------
+        RecipeError
+            If it is not of this sitting.
+        """
+        found = [k for k in self.sittings.calls(sitting) if k.file == photograph]
+        if not found:
+            raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+        return found
 
     def name_photographs(
         self, photographs: Sequence[str | Path], classes: Sequence[str], title: str
@@ -211,8 +245,11 @@ class House:
     def picture(self, sitting: str, kept: Kept, heat: bool = False) -> Image.Image | None:
         """Give what a call is of, or with what spoke for it; None if there is no such picture.
 
-        What spoke for it is known of a call whose bundle is still served and has maps.
+        What spoke for it is known of a call whose bundle is still served and has maps. In place of
+        a file that is not the photograph that was called, a picture says so.
         """
+        if is_changed(kept):
+            return None if heat else not_shown()
         bundle = self.bundle_of(self.sittings.about(sitting))
         sample = Sample(kept.file, box=box_of(kept.row))
         label = str(kept.row["label"])
@@ -228,12 +265,14 @@ class House:
     def write_report(self, sitting: str, path: Path) -> None:
         """Write the page of a sitting's calls."""
         about = self.sittings.about(sitting)
-        kept = self.sittings.calls(sitting)
-        rows = self.sittings.frame(sitting).astype(object)
+        kept, last = self.sittings.calls_at(sitting)
+        rows = frame_of(kept).astype(object)
         bundle = self.bundle_of(about)
         hashes = sorted({k.sha256 for k in kept})
         total = hashlib.sha256("".join(hashes).encode()).hexdigest()
         threshold = "" if bundle is None else f"{bundle.facts.threshold:.3f}"
+        changed = sorted({k.name for k in kept if is_changed(k)})
+        replaced = {"Replaced since they were called": "\n".join(changed)} if changed else {}
         told = Told(
             about.title,
             about.classes,
@@ -242,13 +281,16 @@ class House:
                 "Threshold": threshold or "not known: the bundle is not served any more",
                 "Sitting": f"{about.id}, begun {about.created}",
                 "Images": f"{len(hashes)} files\nSHA-256 of their SHA-256 {total}",
-                "Trail ends with": self.sittings.store.last(),
+                "Trail at this report": last,
                 "Version": f"cytowell {cytowell.__version__}",
+                **replaced,
             },
             bundle is not None and bundle.facts.synthetic,
         )
         known = rows.where(rows.notna(), None)
         records = [{str(k): v for k, v in row.items()} for row in known.to_dict("records")]
+        for record, call in zip(records, kept, strict=True):
+            record["who"] = call.said[-1].person if call.said else ""
         write_calls_page(path, records, told, lambda i: self.picture(sitting, kept[i]))
 
     def write_overlays(self, sitting: str, folder: Path) -> None:
@@ -300,6 +342,14 @@ def expanded(photographs: Sequence[str | Path], place: Path) -> list[Path]:
             "cytowell predict takes any number.",
         )
     return out
+
+
+def not_shown() -> Image.Image:
+    """Draw what stands in the place of a photograph that was replaced."""
+    image = Image.new("RGB", (PLAIN.size, PLAIN.size), "white")
+    words = "not shown:\nthis file is not\nthe photograph\nthat was called"
+    ImageDraw.Draw(image).multiline_text((40, 120), words, "#b00020", ImageFont.load_default(40))
+    return image
 
 
 def unnamed(places: Sequence[str], classes: Sequence[str]) -> Predictions:

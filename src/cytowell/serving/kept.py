@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cytowell.serving.store import Base
+from cytowell.serving.tables import Base, digest_of
 
 
 class SittingRow(Base):
@@ -24,6 +24,13 @@ class SittingRow(Base):
     digest: Mapped[str] = mapped_column(String(64))
     classes: Mapped[str] = mapped_column(Text)
 
+    @property
+    def fingerprint(self) -> str:
+        """One SHA-256 of what does not change."""
+        return digest_of(
+            [self.id, self.created, self.title, self.bundle, self.digest, self.classes]
+        )
+
 
 class CallRow(Base):
     """A call, as the command line writes it."""
@@ -34,6 +41,11 @@ class CallRow(Base):
     file: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     row: Mapped[str] = mapped_column(Text)
+
+    @property
+    def fingerprint(self) -> str:
+        """One SHA-256 of all columns."""
+        return digest_of([self.sitting, self.position, self.file, self.sha256, self.row])
 
 
 class OverrideRow(Base):
@@ -47,17 +59,38 @@ class OverrideRow(Base):
     label: Mapped[str] = mapped_column(String(255))
     who: Mapped[str] = mapped_column(String(255))
     why: Mapped[str] = mapped_column(Text)
+    verified: Mapped[int] = mapped_column(Integer, default=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """One SHA-256 of all columns."""
+        said = [self.at, self.label, self.who, self.why, self.verified]
+        return digest_of([self.sitting, self.position, self.number, *said])
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a person said of a call."""
+    """What a person said of a call.
+
+    Attributes
+    ----------
+    number
+        1 for the first word said of this call, and so on.
+    verified
+        Whether `who` is the owner of the key that was used; a name that was typed is not.
+    """
 
     number: int
     label: str
     who: str
     when: str
     why: str
+    verified: bool = False
+
+    @property
+    def person(self) -> str:
+        """Who said it, marked where only a name was typed."""
+        return self.who if self.verified else f"{self.who} (name typed, not verified)"
 
 
 @dataclass(frozen=True)
@@ -91,6 +124,18 @@ class Kept:
     def label(self) -> str:
         """What stands: the last word of a person, else the call."""
         return self.said[-1].label if self.said else str(self.row["label"])
+
+
+def version_of(kept: Sequence[Kept]) -> str:
+    """Give the version of a photograph: it changes with each word and each box of it."""
+    return " ".join(f"{k.position}.{len(k.said)}" for k in kept)
+
+
+def news_since(version: str, kept: Sequence[Kept]) -> list[Said]:
+    """Give what was said of a photograph since a version of it was seen."""
+    pairs = (part.partition(".") for part in version.split())
+    seen = {position: int(n) if n.isdecimal() else 0 for position, _, n in pairs}
+    return [w for k in kept for w in k.said[seen.get(str(k.position), 0) :]]
 
 
 @dataclass(frozen=True)

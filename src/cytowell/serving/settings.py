@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytowell.errors import RecipeError
+
+OWNER = 100
+"""Letters of a key owner's name, at most."""
 
 _HASH = re.compile(r"^[0-9a-f]{64}$")
 
@@ -34,6 +38,8 @@ class Allowed:
         Requests a minute of one client (key, else address); 0 for no limit.
     keys
         SHA-256 of the keys that are let in; none lets everybody in.
+    owners
+        Whose each key is, by its SHA-256; under this name a person's words are kept.
     hosts
         Names by which clients may call the server; none for any. A page of another site that has
         its own name point here is not answered. An IP address is nobody's name.
@@ -52,6 +58,7 @@ class Allowed:
     uploading: float = 900.0
     rate: int = 0
     keys: frozenset[str] = frozenset()
+    owners: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
@@ -61,28 +68,37 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def read_keys(path: str | Path) -> frozenset[str]:
-    """Read hashes of keys, one a line; ``#`` begins a comment.
+def read_owners(path: str | Path) -> dict[str, str]:
+    """Read hashes of keys and whose they are: ``HASH NAME`` a line; ``#`` begins a comment.
+
+    A key without a name has that of its first digits.
 
     Raises
     ------
     RecipeError
-        If the file cannot be read, holds none, or a line is no SHA-256: a key itself, perhaps.
+        If the file cannot be read, holds none, or a line has no SHA-256: a key itself, perhaps.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read ({error}).", "Check --keys.") from error
-    found = {line.split("#")[0].strip() for line in lines} - {""}
-    if not found:
-        raise RecipeError(
-            f"{path} holds no key.", "cytowell serve --new-key makes one and prints its hash."
-        )
+    found: dict[str, str] = {}
     for n, line in enumerate(lines, 1):
-        text = line.split("#")[0].strip()
-        if text and not _HASH.match(text):
+        digest, _, owner = line.split("#")[0].strip().partition(" ")
+        if digest and not _HASH.match(digest):
             raise RecipeError(
                 f"{path} line {n} is no SHA-256.",
                 "Keep hashes, not keys: cytowell serve --new-key prints both.",
             )
-    return frozenset(found)
+        if digest:
+            found[digest] = " ".join(owner.split())[:OWNER] or f"key {digest[:8]}"
+    if not found:
+        raise RecipeError(
+            f"{path} holds no key.", "cytowell serve --new-key makes one and prints its hash."
+        )
+    return found
+
+
+def read_keys(path: str | Path) -> frozenset[str]:
+    """Read hashes of keys alone; see `read_owners`."""
+    return frozenset(read_owners(path))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cytowell.serving.lengths import NAME
 
 MOST_WELLS = 100_000
+COLUMNS = 300
+"""Columns of a table that is sent, at most: its cells are as many as rows times columns."""
+
+SLIDES = 10_000
+"""Slides of one count, at most."""
+
+FARTHEST = 10**9
+"""Largest number of a quick sum: nobody counts or dilutes so far."""
 
 BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -142,19 +150,23 @@ class Job(_Strict):
     results: list[Call]
 
 
+Count = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
+Number = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
+
+
 class QuickSum(_Strict):
     """Counted wells of one series, or a table of wells with its layout."""
 
-    positives: list[int] = Field(default=[], max_length=1000, examples=[[5, 3, 1, 0]])
+    positives: list[Count] = Field(default=[], max_length=1000, examples=[[5, 3, 1, 0]])
     counts: Literal["infected", "protected", ""] = Field(default="", examples=["infected"])
-    replicates: int | list[int] = Field(default=0, examples=[5])
-    log10_dilutions: list[float] = Field(default=[], max_length=1000, examples=[[-5, -6, -7, -8]])
+    replicates: Count | list[Count] = Field(default=0, examples=[5])
+    log10_dilutions: list[Number] = Field(default=[], max_length=1000, examples=[[-5, -6, -7, -8]])
     titrates: Literal["virus", "serum", ""] = ""
-    volume: float | None = Field(default=None, examples=[0.1])
+    volume: Number | None = Field(default=None, examples=[0.1])
     rule: str = Field(default="", examples=["spearman-karber"])
     layout: str = Field(default="", description="Name of a layout that comes along: favn ...")
     positive: str = Field(default="", description="The class that is a positive well.")
-    reference_iu: float | None = None
+    reference_iu: Number | None = None
     wells: list[dict[str, str | int | float | bool | None]] = Field(
         default=[],
         max_length=MOST_WELLS,

@@ -1,14 +1,14 @@
-"""What the server remembers: jobs, their images and answers, and a trail that cannot be rewritten.
+"""What the server remembers: jobs, their images and answers, and a trail that is signed.
 
-SQLite beside the uploads, or PostgreSQL by URL. The trail is a chain of hashes: each record holds
-that of the one before, so a record that is changed or taken out breaks every later one. It keeps
-hashes and names of classes, never images, so uploads can expire.
+SQLite beside the uploads, or PostgreSQL by URL. Everything that is written has its record in the
+trail (`trail`), in the same transaction; `audit` compares the two. The trail keeps hashes, never
+images, so uploads can expire.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,79 +18,28 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import (
-    ForeignKey,
-    Integer,
-    String,
-    Text,
-    create_engine,
-    delete,
-    event,
-    func,
-    select,
-    update,
-)
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import create_engine, delete, event, select, update
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 
 from cytowell.errors import CytowellError, StorageError
+from cytowell.serving.audit import Verdict, audited
+from cytowell.serving.photographs import Known, Photographs, compared, photographs_of
+from cytowell.serving.signing import PublicKey, SigningKey
+from cytowell.serving.tables import ImageRow, JobRow, TailRow, digest_of
+from cytowell.serving.trail import FIRST, TAIL, append, now, seal, signed_end
+from cytowell.storage import REMEDIES
 
-FIRST = "0" * 64
-"""What the first record of the trail follows."""
-
-TAIL = 1
-"""The one row that holds the trail's last hash; locked while a record is added."""
+FULL = "53100"
+"""PostgreSQL's code for a full disk."""
 
 
 class Gone(CytowellError):
     """The database does not answer; it is asked again with the next request."""
-
-
-class Base(DeclarativeBase):
-    """Tables; `migrations/` makes them."""
-
-
-class JobRow(Base):
-    """A job: images that were sent together, to be called in the background."""
-
-    __tablename__ = "jobs"
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created: Mapped[str] = mapped_column(String(40))
-    bundle: Mapped[str] = mapped_column(String(255))
-    total: Mapped[int] = mapped_column(Integer)
-
-
-class ImageRow(Base):
-    """An image of a job; `answer` is empty until it is called."""
-
-    __tablename__ = "images"
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    position: Mapped[int] = mapped_column(Integer, primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
-    sha256: Mapped[str] = mapped_column(String(64))
-    answer: Mapped[str | None] = mapped_column(Text, default=None, index=False)
-
-
-class RecordRow(Base):
-    """A record of the trail."""
-
-    __tablename__ = "trail"
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    at: Mapped[str] = mapped_column(String(40))
-    kind: Mapped[str] = mapped_column(String(40))
-    what: Mapped[str] = mapped_column(Text)
-    hash: Mapped[str] = mapped_column(String(64))
-
-
-class TailRow(Base):
-    """Number and hash of the trail's last record."""
-
-    __tablename__ = "trail_end"
-    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    number: Mapped[int] = mapped_column(Integer)
-    hash: Mapped[str] = mapped_column(String(64))
 
 
 @dataclass(frozen=True)
@@ -113,6 +62,7 @@ class JobState:
     total: int
     done: int
     answers: tuple[Mapping[str, Any] | None, ...]
+    owner: str = ""
 
 
 class Store:
@@ -122,21 +72,34 @@ class Store:
     ----------
     url
         SQLAlchemy's; see `url_of`.
+    key
+        Signs the end of the trail. Without it nothing is migrated, and nothing can be written.
 
     Raises
     ------
     StorageError
-        If it cannot be opened or is of a later version.
+        If it cannot be opened, is of another version, or its trail is not signed by this key.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: SigningKey | None) -> None:
         self.url = url
+        self.key = key
         try:
             self._engine = _engine(url)
             if self._engine.dialect.name == "sqlite" and self._engine.url.database:
                 # What SQLite makes beside it has its rights.
                 Path(self._engine.url.database).touch(mode=0o600)
-            migrate(self._engine)
+            self._readers = self._engine.execution_options(reading=True)
+            if self._engine.dialect.name != "sqlite":
+                self._readers = self._readers.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            if key is None:
+                self._require_version()
+            else:
+                migrate(self._engine, key)
+                with Session(self._engine) as session, session.begin():
+                    signed_end(session, key)
         except (DBAPIError, OSError, ImportError, CommandError) as error:
             said = str(error).splitlines()[0]
             raise StorageError(
@@ -144,59 +107,95 @@ class Store:
                 "Check --data, or the address of PostgreSQL.",
             ) from error
 
+    def _require_version(self) -> None:
+        with self._readers.connect() as connection:
+            if _version(connection) != _newest():
+                raise StorageError(
+                    f"The database {self._engine_name(self.url)} is of another version: "
+                    "its trail has no signature.",
+                    "Start cytowell serve with it once; that brings it to this version.",
+                )
+
     @staticmethod
     def _engine_name(url: str) -> str:
         return url.rsplit("@", maxsplit=1)[-1]
 
     @contextlib.contextmanager
-    def session(self, snapshot: bool = False) -> Iterator[Session]:
-        """Give a transaction: all of it is kept, or nothing.
+    def session(self) -> Iterator[Session]:
+        """Give a transaction that writes: all of it is kept, or nothing.
 
-        Parameters
-        ----------
-        snapshot
-            Everything that is read is as it was at one moment.
+        Raises
+        ------
+        Gone
+            If the database does not answer.
+        StorageError
+            If its disk is full.
+        """
+        with _explained(), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a transaction that only reads, everything as it is at one moment.
+
+        However long it is open, nobody who writes waits for it.
 
         Raises
         ------
         Gone
             If the database does not answer.
         """
-        try:
-            with Session(self._engine) as session, session.begin():
-                if snapshot and self._engine.dialect.name != "sqlite":  # there each one is
-                    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-                yield session
-        except OperationalError as error:
-            raise Gone(
-                "The database does not answer.", "It is asked again with the next request."
-            ) from error
+        with _explained(), Session(self._readers) as session, session.begin():
+            yield session
+
+    def append(self, session: Session, kind: str, what: Mapping[str, Any], at: str = "") -> str:
+        """Add a record to the trail within a transaction; give its hash.
+
+        Raises
+        ------
+        StorageError
+            If the trail was changed from outside, or the store was opened to read.
+        """
+        if self.key is None:
+            raise StorageError("There is no key to sign the audit trail with.", "Give one.")
+        return append(session, self.key, kind, what, at)
 
     def close(self) -> None:
         """Let the database go."""
         self._engine.dispose()
 
-    def add_job(self, job: str, bundle: str, images: Sequence[tuple[str, str]]) -> None:
+    def add_job(
+        self, job: str, bundle: str, images: Sequence[tuple[str, str]], owner: str = ""
+    ) -> None:
         """Keep a job; once this returns, it survives whatever happens to the process.
 
         Parameters
         ----------
         images
             Name and SHA-256 of each, in order.
+        owner
+            SHA-256 of the key that sent it, "" where none are used.
         """
+        at = now()
+        row = JobRow(id=job, created=at, bundle=bundle, total=len(images), owner=owner)
+        rows = [
+            ImageRow(job=job, position=i, name=name, sha256=digest)
+            for i, (name, digest) in enumerate(images)
+        ]
+        what = {
+            "job": job,
+            "row": row.fingerprint,
+            "images": digest_of([i.fingerprint for i in rows]),
+        }
         with self.session() as session:
-            session.add(JobRow(id=job, created=now(), bundle=bundle, total=len(images)))
+            session.add(row)
             session.flush()
-            session.add_all(
-                ImageRow(job=job, position=i, name=name, sha256=digest)
-                for i, (name, digest) in enumerate(images)
-            )
-            digest = hashlib.sha256("".join(d for _, d in images).encode()).hexdigest()
-            appended(session, "job", {"job": job, "bundle": bundle, "images": digest})
+            session.add_all(rows)
+            self.append(session, "job", what, at)
 
     def waiting(self, most: int) -> list[Waiting]:
         """Give images without an answer, oldest job first."""
-        with self.session() as session:
+        with self.reading() as session:
             rows = session.execute(
                 select(ImageRow.job, JobRow.bundle, ImageRow.position, ImageRow.name)
                 .join(JobRow, JobRow.id == ImageRow.job)
@@ -208,21 +207,23 @@ class Store:
 
     def answer(self, answers: Sequence[tuple[Waiting, Mapping[str, Any]]]) -> None:
         """Keep answers, each once: one that is there already stays."""
+        jobs: dict[str, list[tuple[int, str]]] = {}
+        for slip, answer in answers:
+            jobs.setdefault(slip.job, []).append((slip.position, json.dumps(answer)))
         with self.session() as session:
-            for slip, answer in answers:
-                session.execute(
-                    update(ImageRow)
-                    .where(
-                        ImageRow.job == slip.job,
-                        ImageRow.position == slip.position,
-                        ImageRow.answer.is_(None),
-                    )
-                    .values(answer=json.dumps(answer))
-                )
+            for job, given in jobs.items():
+                taken = [(p, text) for p, text in given if _answered(session, job, p, text)]
+                if taken:
+                    what = {
+                        "job": job,
+                        "positions": [p for p, _ in taken],
+                        "answers": digest_of([text for _, text in taken]),
+                    }
+                    self.append(session, "answers", what)
 
     def job(self, job: str) -> JobState | None:
         """Give how far a job is; None if there is none of this name."""
-        with self.session() as session:
+        with self.reading() as session:
             row = session.get(JobRow, job)
             if row is None:
                 return None
@@ -231,76 +232,93 @@ class Store:
             ).all()
             told = tuple(None if a is None else json.loads(a) for a in answers)
             done = sum(a is not None for a in told)
-            return JobState(row.id, row.bundle, row.created, row.total, done, told)
+            return JobState(row.id, row.bundle, row.created, row.total, done, told, row.owner)
 
     def expire(self, older: timedelta) -> list[str]:
         """Forget jobs that are older and done; give their names, whose uploads may go too."""
         before = (datetime.now(UTC) - older).isoformat()
+        open_jobs = select(ImageRow.job).where(ImageRow.answer.is_(None))
+        wanted = select(JobRow.id).where(JobRow.created < before, JobRow.id.not_in(open_jobs))
+        with self.reading() as session:
+            if session.scalar(wanted.limit(1)) is None:
+                return []
         with self.session() as session:
-            open_jobs = select(ImageRow.job).where(ImageRow.answer.is_(None))
-            old = session.scalars(
-                select(JobRow.id).where(JobRow.created < before, JobRow.id.not_in(open_jobs))
-            ).all()
+            old = [*session.scalars(wanted)]
             session.execute(delete(ImageRow).where(ImageRow.job.in_(old)))
             session.execute(delete(JobRow).where(JobRow.id.in_(old)))
-        return list(old)
+            if old:
+                self.append(session, "expired", {"jobs": old})
+        return old
 
     def record(self, kind: str, what: Mapping[str, Any]) -> str:
         """Add a record to the trail; give its hash, which a report prints."""
         with self.session() as session:
-            return appended(session, kind, what)
+            return self.append(session, kind, what)
 
     def last(self) -> str:
         """Give the trail's last hash."""
-        with self.session() as session:
-            end = session.get(TailRow, TAIL)
-            return FIRST if end is None else end.hash
+        with self.reading() as session:
+            return last_of(session)
 
     def verify(self) -> tuple[int, str]:
-        """Compute the whole chain anew; give how many records hold, and "" or what is wrong."""
-        with self.session(snapshot=True) as session:
-            return chain_of(session)
+        """Audit everything with this store's own key; give how many records hold, and what not."""
+        assert self.key is not None
+        verdict = self.audit(self.key.public)
+        return verdict.records, verdict.wrong
+
+    def audit(self, public: PublicKey, expect: str = "") -> Verdict:
+        """Compute the trail anew and compare with it all that is kept; see `audit.audited`."""
+        with self.reading() as session:
+            return audited(session, public, expect)
+
+    def photographs(self, data: Path) -> Photographs:
+        """Compare the photographs that are kept with their SHA-256; see `photographs.compared`."""
+
+        def known() -> list[Known]:
+            with self.reading() as session:
+                return photographs_of(session, data)
+
+        return compared(known(), data, known)
 
 
-def chain_of(session: Session) -> tuple[int, str]:
-    """Compute the chain anew, as `Store.verify` gives it."""
-    previous, number = FIRST, 0
-    for row in session.scalars(select(RecordRow).order_by(RecordRow.number)):
-        if row.number != number + 1:
-            return number, f"record {number + 1} is missing"
-        if _hash(previous, row.number, row.at, row.kind, row.what) != row.hash:
-            return number, f"record {row.number} was changed"
-        previous, number = row.hash, row.number
+def last_of(session: Session) -> str:
+    """Give the trail's last hash as a transaction sees it."""
     end = session.get(TailRow, TAIL)
-    if end is not None and (end.number, end.hash) != (number, previous):
-        return number, f"records after {number} were taken out"
-    counted = session.scalar(select(func.count()).select_from(RecordRow)) or 0
-    return (number, "") if counted == number else (number, "records were added")
+    return FIRST if end is None else end.hash
 
 
-def appended(session: Session, kind: str, what: Mapping[str, Any]) -> str:
-    """Add a record; the row of the chain's end is locked, so that two never follow the same."""
-    end = session.get(TailRow, TAIL, with_for_update=True)
-    if end is None:
-        end = TailRow(id=TAIL, number=0, hash=FIRST)
-        session.add(end)
-        session.flush()
-    number, at = end.number + 1, now()
-    text = json.dumps(what, sort_keys=True, ensure_ascii=False)
-    digest = _hash(end.hash, number, at, kind, text)
-    session.add(RecordRow(number=number, at=at, kind=kind, what=text, hash=digest))
-    end.number, end.hash = number, digest
-    return digest
+def _answered(session: Session, job: str, position: int, text: str) -> bool:
+    """Keep an answer where there is none yet; tell whether it was kept."""
+    place = (ImageRow.job == job, ImageRow.position == position, ImageRow.answer.is_(None))
+    there = session.scalar(select(ImageRow.position).where(*place).with_for_update())
+    if there is None:
+        return False
+    session.execute(update(ImageRow).where(*place).values(answer=text))
+    return True
 
 
-def _hash(previous: str, number: int, at: str, kind: str, what: str) -> str:
-    text = json.dumps([previous, number, at, kind, what], ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say that the database does not answer, or that its disk is full."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_full(error):
+            raise StorageError(
+                "The database has no room left.", REMEDIES[errno.ENOSPC].replace(" --out", " disk")
+            ) from error
+        if not isinstance(error, OperationalError | InterfaceError):
+            raise
+        raise Gone(
+            "The database does not answer.", "It is asked again with the next request."
+        ) from error
 
 
-def now() -> str:
-    """Give the time as it is kept: UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat()
+def _is_full(error: DBAPIError) -> bool:
+    told = error.orig.args[0] if error.orig is not None and error.orig.args else ""
+    if isinstance(told, Mapping):
+        return told.get("C") == FULL
+    return "disk is full" in str(told)
 
 
 def url_of(data: Path, address: str = "") -> str:
@@ -325,7 +343,13 @@ def _engine(url: str) -> Engine:
             connection.execute("PRAGMA busy_timeout=10000")
 
         @event.listens_for(engine, "begin")
-        def begun(connection: Any) -> None:
+        def begun(connection: Connection) -> None:
+            if connection.get_execution_options().get("reading"):
+                # In WAL mode it sees one moment, and neither waits nor is waited for.
+                connection.exec_driver_sql("PRAGMA query_only=ON")
+                connection.exec_driver_sql("BEGIN")
+                return
+            connection.exec_driver_sql("PRAGMA query_only=OFF")
             # A transaction that reads before it writes would else fail when two begin at once.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -336,10 +360,32 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the tables to this version."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+def migrate(engine: Engine, key: SigningKey) -> None:
+    """Bring the tables to this version and sign what they hold, in one transaction."""
+    config = _config()
     with engine.begin() as connection:
+        before = _version(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if before is None or int(before) < SIGNED:
+            with Session(connection, join_transaction_mode="create_savepoint") as session:
+                seal(session, key)
+                session.commit()
+
+
+SIGNED = 3
+"""The version from which on the end of the trail is signed."""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

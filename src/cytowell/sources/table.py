@@ -10,7 +10,7 @@ import pandas as pd
 
 from cytowell.errors import BadTable
 from cytowell.images import NPZ_MARK
-from cytowell.storage import is_there
+from cytowell.storage import holds_neutral, is_there, restored
 from cytowell.types import Box, Dataset, Sample
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -111,14 +111,15 @@ def read_texts(path: Path) -> pd.DataFrame:
 def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
     for encoding in ("utf-8-sig", "cp1252"):
         try:
-            head = path.read_text(encoding=encoding).split("\n", 1)[0]
+            text = path.read_text(encoding=encoding)
         except UnicodeDecodeError:
             continue
+        head = text.split("\n", 1)[0]
         if not head.strip():
             raise BadTable(f"{path} is empty.", "Its first line names the columns.")
         separator = max(",;\t", key=head.count)
         names = ("path", "label", "truth", "group", "split", "subclass")
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
             sep=separator,
             encoding=encoding,
@@ -126,7 +127,15 @@ def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
             keep_default_na=False,
             na_values=[] if every else [""],
         )
+        if holds_neutral(text):
+            frame = frame.rename(columns=lambda name: restored(str(name))).map(_as_written)
+        return frame
     raise BadTable(f"{path} is not text.", "Save it as CSV in UTF-8.")
+
+
+def _as_written(cell: Any) -> Any:
+    """Give a cell as it was before it was made safe for spreadsheets."""
+    return restored(cell) if isinstance(cell, str) and "'" in cell else cell
 
 
 def _dataset(path: Path, frame: pd.DataFrame, label: str | None) -> Dataset:

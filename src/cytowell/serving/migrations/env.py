@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from cytowell.serving.store import Base
+from cytowell.serving.tables import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
 with context.begin_transaction():

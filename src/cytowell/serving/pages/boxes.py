@@ -14,7 +14,8 @@ from cytowell.types import Box
 MOST = 5000
 
 NOTHING: dict[str, Any] = {
-    "photograph": "", "image": "", "width": 1, "height": 1, "boxes": [], "names": {}, "chosen": -1,
+    "photograph": "", "version": "", "image": "",
+    "width": 1, "height": 1, "boxes": [], "names": {}, "chosen": -1,
 }  # fmt: skip
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from cytowell.evaluation.calls_page import is_open, stands
 from cytowell.evaluation.pages import jpeg_uri
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
-from cytowell.serving.kept import Kept
+from cytowell.serving.kept import Kept, version_of
 from cytowell.serving.pages.boxes import NOTHING, editor, read_boxes
 from cytowell.serving.pages.parts import (
     PRIVATE,
@@ -32,6 +32,7 @@ from cytowell.serving.pages.parts import (
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
+from cytowell.serving.photographs import require_unchanged
 
 PHOTOGRAPH = 1400
 """Longer side in pixels of a photograph whose boxes are corrected."""
@@ -106,7 +107,8 @@ def page(house: House, sitting: Any, tab: Any) -> Any:
     @explained
     def correct(made: str, chosen: str, drawn_boxes: Any, request: gr.Request) -> tuple[Any, ...]:
         file = file_of(house.sittings.calls(made), chosen or "")
-        house.call_boxes(made, file, read_boxes(drawn_boxes, chosen))
+        wanted = read_boxes(drawn_boxes, chosen)
+        house.call_boxes(made, file, wanted, str(drawn_boxes.get("version", "")))
         return (*results_of(house, language_of(request), made), _boxes_of(house, made, chosen))
 
     @explained
@@ -277,14 +279,15 @@ def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
 
 def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
     """Give a photograph, by its mark, and its boxes as the editor takes them."""
-    kept = house.sittings.calls(sitting)
-    file = file_of(kept, photograph)
-    kept = [k for k in kept if k.file == file]
+    file = file_of(house.sittings.calls(sitting), photograph)
+    kept = house.of_photograph(sitting, file)
+    require_unchanged(kept[0])
     bundle = house.bundle_of(house.sittings.about(sitting))
     image = open_upright(file, bundle.facts.preprocessing.unscaled if bundle else None)
     found = [(b, str(k.row.get("well") or "")) for k in kept if (b := box_of(k.row)) is not None]
     return {
         "photograph": photograph,
+        "version": version_of(kept),
         "image": jpeg_uri(image, PHOTOGRAPH),
         "width": image.width,
         "height": image.height,

@@ -186,11 +186,17 @@ def card_of(
     )
 
 
+def key_in(request: gr.Request) -> str:
+    """Give the SHA-256 of the key that a request came with, "" where keys are not used."""
+    scope = request.request.scope if request.request is not None else {}
+    return str(scope.get("state", {}).get("key", ""))
+
+
 def _said(language: str, word: Said) -> str:
     return say(
         language,
         "review.said",
-        who=word.who,
+        who=word.who if word.verified else say(language, "review.typed", who=word.who),
         when=word.when[:16].replace("T", " "),
         label=word.label or say(language, "app.cannot"),
         why=word.why,

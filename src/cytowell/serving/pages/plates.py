@@ -22,6 +22,7 @@ from cytowell.serving.lengths import NAME, require_length
 from cytowell.serving.pages.calls import TYPES, named_files
 from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
+from cytowell.storage import for_spreadsheets
 from cytowell.types import Sample
 
 FROM = ("photographs", "sitting", "typed")
@@ -182,6 +183,7 @@ def outputs(name: str) -> list[Any]:
 
 def results_of(folder: Path, title: str) -> tuple[Any, ...]:
     """Give a report in its frame and the files to take along."""
+    for_spreadsheets(folder / "results.csv")
     return (
         framed(folder / "report.html", title),
         *(

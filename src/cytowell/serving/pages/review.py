@@ -6,6 +6,7 @@ a word for any other card is refused.
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import secrets
@@ -19,7 +20,16 @@ from cytowell.evaluation.calls_page import is_open
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.lengths import LABEL, WHO, WHY, require_length
-from cytowell.serving.pages.parts import PRIVATE, card, choices, drawn, explained, files_of, t
+from cytowell.serving.pages.parts import (
+    PRIVATE,
+    card,
+    choices,
+    drawn,
+    explained,
+    files_of,
+    key_in,
+    t,
+)
 from cytowell.serving.pages.words import language_of, say
 
 Seen = dict[str, Any]
@@ -74,8 +84,9 @@ def page(house: House, sitting: Any) -> Any:
     def decided(
         made: str, before: Seen, every: bool, name: str, told: str, request: gr.Request
     ) -> tuple[Any, ...]:
-        position, said = read_word(house, made, before, name, told)
-        house.sittings.say(made, position, said)
+        position, said = read_word(house, made, before, told)
+        person, verified = house.person(key_in(request), name)
+        house.sittings.say(made, position, dataclasses.replace(said, who=person, verified=verified))
         # What was decided leaves the queue, so the same place holds the next one.
         at = before["index"] + (1 if every else 0)
         return _shown(house, language_of(request), made, at, every)
@@ -116,8 +127,10 @@ def page(house: House, sitting: Any) -> Any:
     return chosen, who, remembered
 
 
-def read_word(house: House, made: str, before: Seen, name: str, told: str) -> tuple[int, Said]:
-    """Read what a person says of the card that was shown; give the call's position, and the word.
+def read_word(house: House, made: str, before: Seen, told: str) -> tuple[int, Said]:
+    """Read what is said of the card that was shown; give the call's position and the word.
+
+    Whose word it is, the key says, or what was typed.
 
     Raises
     ------
@@ -141,9 +154,8 @@ def read_word(house: House, made: str, before: Seen, name: str, told: str) -> tu
         raise RecipeError(
             f"There is no class {label[:LABEL]!r} here.", "Choose one of those shown."
         )
-    who = require_length(name.strip(), WHO, "The name")
     reason = require_length(str(why).strip(), WHY, "The reason")
-    return before["position"], Said(before["number"] + 1, label, who, "", reason)
+    return before["position"], Said(before["number"] + 1, label, "", "", reason)
 
 
 def queue_of(house: House, sitting: str, every: bool) -> list[Kept]:
