@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -36,6 +38,14 @@ def command(
         str,
         typer.Option(
             help="File of the keys that are let in: SHA-256 and owner's name, one a line.",
+            show_default=False,
+        ),
+    ] = "",
+    origin: Annotated[
+        str,
+        typer.Option(
+            help="Addresses by which browsers reach it through a reverse proxy, commas between: "
+            "https://lab.example.",
             show_default=False,
         ),
     ] = "",
@@ -102,12 +112,14 @@ def command(
         return
     named = registry.part("cytowell.serving.app:loaded")(bundles or [])
     known = registry.part(f"{settings}:read_keys")(keys) if keys else frozenset()
+    origins = registry.part("cytowell.serving.origins:read_origins")(set(names(origin)))
     allowed = registry.part(f"{settings}:Allowed")(
         waiting=waiting,
         rate=rate,
         keys=known,
         owners=registry.part(f"{settings}:read_owners")(keys) if keys else {},
-        hosts=frozenset(NAMES) if host in LOCAL and not known else frozenset(),
+        hosts=frozenset() if known else _hosts(host, origins),
+        origins=origins,
     )
     if database and not data:
         raise RecipeError("--database needs a folder for uploads too.", "Give --data FOLDER.")
@@ -136,3 +148,13 @@ def command(
             if loaded.facts.synthetic:
                 speaker.said(f"{name} learnt from synthetic images: its calls mean nothing.")
     registry.part("cytowell.serving.listen:listen")(app, on, quiet, names(proxy))
+
+
+def _hosts(host: str, origins: frozenset[str]) -> frozenset[str]:
+    """Give the names by which browsers may call a server without keys."""
+    proxies = {str(urlsplit(origin).hostname) for origin in origins}
+    if host in LOCAL:
+        return frozenset({*NAMES, *proxies})
+    machine = socket.gethostname().lower()
+    own = {machine, machine.split(".")[0], f"{machine.split('.')[0]}.local", host.lower()}
+    return frozenset({*NAMES, *own, *proxies})

@@ -125,7 +125,11 @@ def verdict_of(rows: Sequence[Row]) -> list[str]:
     if waiting:
         said.append(f"{waiting} cannot be decided and wait for a person.")
     if spoken:
-        said.append(f"A person looked at {len(spoken)} and changed {changed}.")
+        own = sum(final_by(r) == "classifier" for r in rows)
+        said.append(
+            f"A person reviewed {len(spoken)} and changed {changed}: the final label is the "
+            f"person's there, and the bundle's for {own}."
+        )
     if bare:
         said.append(f"{_many(bare, 'photograph')} without anything to call.")
     if failed:
@@ -142,6 +146,13 @@ def stands(row: Row) -> str:
     if row.get("who"):
         return str(row["truth"])
     return str(row["label"]) if str(row.get("decided")) == "true" else ""
+
+
+def final_by(row: Row) -> str:
+    """Say whose the label is that stands: `reviewer`, `classifier`, or nobody's."""
+    if row.get("who"):
+        return "reviewer"
+    return "classifier" if stands(row) else ""
 
 
 def _line(name: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -171,8 +182,11 @@ def _row(row: Row) -> dict[str, Any]:
     words = [str(row.get(name) or "") for name in ("who", "when", "why")]
     place = row.get("well") or row.get("object")
     truth = str(row.get("truth") or "")
+    final = {"reviewer": truth or CANNOT, "classifier": stands(row)}
     return {
         "path": row["path"],
+        "final": final.get(final_by(row), "") if not row.get("error") else "",
+        "by": final_by(row),
         "place": "" if place is None else str(place),
         "call": word_of(row),
         "probability": "" if p is None else f"{p:.3f}",

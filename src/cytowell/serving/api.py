@@ -33,11 +33,11 @@ from cytowell.serving.bounded import Bounded
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
 from cytowell.serving.jobs import Jobs
+from cytowell.serving.lengths import NAME
 from cytowell.serving.received import images_of
 from cytowell.serving.settings import Allowed
 from cytowell.serving.shapes import (
     COLUMNS,
-    NAME,
     REFUSALS,
     SLIDES,
     Cells,

@@ -30,6 +30,7 @@ from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
 from cytowell.serving.conflicts import ReviewConflict
 from cytowell.serving.desk import Desk
+from cytowell.serving.downloads import downloads
 from cytowell.serving.guard import Guard, Meters
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
@@ -174,6 +175,7 @@ def _application(
         place = house.pages_folder
         shutil.rmtree(place, ignore_errors=True)  # of a process that ended: nobody has its pages
         place.mkdir(mode=0o700)
+        app.include_router(downloads(house))
         app.mount("/", Porter(later, place, functools.partial(_is_full, place)))
     app.add_exception_handler(HTTPException, _refused)
     for kind in (*STATUSES, OSError):

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cytowell.serving import login
 from cytowell.serving.login import Cookies
+from cytowell.serving.origins import host_of, is_address, is_foreign
 from cytowell.serving.porter import UPLOAD
 from cytowell.serving.settings import Allowed, digest_of
 
@@ -28,6 +29,8 @@ OPEN = ("/healthz", "/readyz")
 """Paths that need no key: whoever restarts the server asks them."""
 
 LOGIN = "/login"
+
+ORIGIN = "Behind a reverse proxy start it with --origin and the address that browsers use."
 
 TRIES = 20
 """Keys that an address may try in a minute."""
@@ -52,7 +55,9 @@ ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css")
 
 HEADERS = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # With none at all, a form of ours would say that it has no origin, like one of anybody's.
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
 
@@ -118,9 +123,9 @@ class Guard:
                 _add(message, own)
             await send(message)
 
-        refused = self._refused(scope, headers)
+        refused = self._stranger(scope, headers) or self._refused(scope, headers)
         try:
-            if self._allowed.keys and scope["path"] == LOGIN:
+            if self._allowed.keys and scope["path"] == LOGIN and (not refused or refused[0] == 401):
                 await self._login(scope, headers, receive, noted)
             elif refused is not None and self._asks_for_page(scope, refused[0], headers):
                 await _send(noted, 303, b"", {"location": LOGIN})
@@ -184,11 +189,19 @@ class Guard:
             return "/v1/jobs"
         return path if path in self._paths else "other"
 
+    def _stranger(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
+        """Refuse names that are not this server's, and pages of other sites."""
+        allowed, path, host = self._allowed, scope["path"], host_of(headers)
+        if allowed.hosts and host not in allowed.hosts and not is_address(host):
+            return 421, f"This server does not answer to that name. {ORIGIN}", {}
+        foreign = is_foreign(scope["method"], path, scope["scheme"], headers, allowed.origins)
+        if foreign and path not in OPEN:
+            return 403, f"Pages of other sites may not use this server. {ORIGIN}", {}
+        return None
+
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Give status, words and headers of a refusal, None for none."""
         client = (scope.get("client") or ("unknown", 0))[0]
-        if self._allowed.hosts and _host_of(headers) not in self._allowed.hosts:
-            return 421, "This server does not answer to that name.", {}
         if scope["path"] in OPEN:
             return None
         if self._allowed.keys:
@@ -259,12 +272,6 @@ def _key_of(headers: Headers) -> str:
     if scheme.lower() == "bearer":
         return key.strip()
     return headers.get("x-api-key", "").strip()
-
-
-def _host_of(headers: Headers) -> str:
-    """Give the name that a client knows the server by, without its port."""
-    host = headers.get("host", "").strip().lower()
-    return host[: host.rfind("]") + 1] if host.startswith("[") else host.split(":")[0]
 
 
 def _known(digest: str, keys: frozenset[str]) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -43,10 +44,7 @@ class Cookies:
 
     def digest_in(self, headers: Headers) -> str:
         """Give the hash of the key that a cookie was made for, "" where none holds."""
-        for part in headers.get("cookie", "").split(";"):
-            name, _, value = part.strip().partition("=")
-            if name != COOKIE:
-                continue
+        for value in cookies_in(headers, COOKIE):
             told, _, sign = value.rpartition(".")
             if not hmac.compare_digest(sign.encode(), self._sign(told).encode()):
                 continue
@@ -57,6 +55,14 @@ class Cookies:
 
     def _sign(self, told: str) -> str:
         return hmac.new(self._secret, told.encode(), hashlib.sha256).hexdigest()
+
+
+def cookies_in(headers: Headers, wanted: str) -> Iterator[str]:
+    """Give the values of all cookies of this name."""
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == wanted:
+            yield value
 
 
 def key_in(body: bytes) -> str:

@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
 from cytowell.images import Encoded
-from cytowell.serving.shapes import NAME
+from cytowell.serving.lengths import NAME
 
 
 async def images_of(request: Request, most: int) -> list[Encoded]:

@@ -44,7 +44,10 @@ class Allowed:
         Whose each key is, by its SHA-256; under this name a person's words are kept.
     hosts
         Names by which clients may call the server; none for any. A page of another site that has
-        its own name point here is not answered.
+        its own name point here is not answered. An IP address is nobody's name.
+    origins
+        Addresses, as in ``https://lab.example``, by which browsers reach the server beside the one
+        that it knows: those of a reverse proxy. Pages of all others may not use it.
     """
 
     body: int = 64 << 20
@@ -60,6 +63,7 @@ class Allowed:
     keys: frozenset[str] = frozenset()
     owners: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
 
 def digest_of(key: str) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cytowell.serving.lengths import NAME
+
 MOST_WELLS = 100_000
 COLUMNS = 300
 """Columns of a table that is sent, at most: its cells are as many as rows times columns."""
@@ -15,9 +17,6 @@ SLIDES = 10_000
 
 FARTHEST = 10**9
 """Largest number of a quick sum: nobody counts or dilutes so far."""
-
-NAME = 255
-"""Letters of a name, at most."""
 
 BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 

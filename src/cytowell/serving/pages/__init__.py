@@ -14,8 +14,9 @@ import gradio as gr
 
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
+from cytowell.serving.lengths import WHO
 from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
-from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, t
+from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, hold_lengths, t
 from cytowell.serving.pages.words import language_of, say
 
 LOOK = ("page.css", "keys.js")
@@ -38,8 +39,8 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
         banner = gr.HTML(elem_id="banner")
         sitting = gr.State("")
         with gr.Tabs() as tabs:
-            with gr.Tab(t("call.tab"), id="call"):
-                calling = calls.page(house, sitting)
+            with gr.Tab(t("call.tab"), id="call") as called:
+                calling = calls.page(house, sitting, called)
             with gr.Tab(t("review.tab"), id="review"):
                 reviewed, who, remembered = review.page(house, sitting)
             with gr.Tab(t("plate.tab"), id="plate"):
@@ -60,13 +61,15 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
             old, served = gr.Dropdown(choices=choices(house)), gr.Dropdown(choices=names)
             return (*(old for _ in sittings), *(served for _ in classifiers))
 
-        def greet(name: str, request: gr.Request) -> tuple[str, str]:
-            return _banner(house, language_of(request)), name
+        def greet(name: Any, request: gr.Request) -> tuple[str, str]:
+            known = isinstance(name, str) and len(name) <= WHO  # kept by the browser, so anything
+            return _banner(house, language_of(request)), name if known else ""
 
         app.load(greet, [remembered], [banner, who], **PRIVATE)
         app.load(refresh, None, lists, **PRIVATE)
         tabs.change(refresh, None, lists, show_progress="hidden", **PRIVATE)
         taken.then(greet, [who], [banner, who], **PRIVATE)
+    hold_lengths(app)
     app.queue(max_size=64, default_concurrency_limit=4)
     return app
 
@@ -81,9 +84,10 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
     """
     here = Path(__file__).parent
     css, js = (here.joinpath(name).read_text(encoding="utf-8") for name in LOOK)
-    return gr.mount_gradio_app(
+    app = blocks(house, watched)
+    made = gr.mount_gradio_app(
         application,
-        blocks(house, watched),
+        app,
         path="/",
         i18n=I18N,
         theme=gr.themes.Base(primary_hue="blue", font=SYSTEM, font_mono=MONO),
@@ -98,6 +102,10 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
         show_error=True,
         max_file_size=largest,
     )
+    # Gradio looks at the paths in events only of what it has launched itself, which a mounted
+    # application never counts as: without this, any path is copied to where it is given out.
+    app.has_launched = True
+    return made
 
 
 def _banner(house: House, language: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from cytowell.evaluation.calls_page import is_counted, is_open
+from cytowell.errors import RecipeError
+from cytowell.evaluation.calls_page import is_counted, is_open, stands
 from cytowell.evaluation.pages import jpeg_uri
 from cytowell.images import SUFFIXES, open_upright
 from cytowell.serving.house import House, box_of
@@ -23,14 +25,15 @@ from cytowell.serving.pages.parts import (
     colour_of,
     drawn,
     explained,
+    files_of,
     outlet,
+    position_in,
     spoken,
     t,
     zipped,
 )
 from cytowell.serving.pages.words import language_of, say
 from cytowell.serving.photographs import require_unchanged
-from cytowell.storage import for_spreadsheets
 from cytowell.types import FOUND
 
 PHOTOGRAPH = 1400
@@ -39,14 +42,17 @@ PHOTOGRAPH = 1400
 TYPES = [*sorted(SUFFIXES), ".zip"]
 
 
-def page(house: House, sitting: Any) -> Any:
+def page(house: House, sitting: Any, tab: Any) -> Any:
     """Lay the page out; give the choice of classifiers.
 
     Parameters
     ----------
     sitting
         The state that holds the sitting that is looked at.
+    tab
+        Shows the page: whoever comes back to it sees what was corrected meanwhile.
     """
+    touched = gr.State("")
     names = list(house.desk.bundles)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
@@ -65,12 +71,11 @@ def page(house: House, sitting: Any) -> Any:
             )  # fmt: skip
             shown = gr.HTML(elem_id="call-card", elem_classes="live")
             grid = gr.HTML(elem_id="call-grid")
+    given_out = gr.HTML(elem_id="call-files")
     with gr.Row():
-        csv = gr.DownloadButton(t("app.table"), visible=False, elem_id="call-csv")
-        report = gr.DownloadButton(t("app.page"), visible=False, elem_id="call-report")
         draw = gr.Button(t("call.draw"), visible=False, elem_id="call-draw")
         pictures = gr.DownloadButton(t("call.overlays"), visible=False, elem_id="call-overlays")
-    results = [sitting, summary, table, shown, grid, csv, report, draw, pictures]
+    results = [sitting, touched, summary, table, shown, grid, given_out, draw, pictures]
     with gr.Accordion(t("call.boxes"), open=False, visible=False) as correcting:
         gr.Markdown(t("call.boxes_help"))
         photograph = gr.Dropdown([], label=t("call.boxes_photo"), elem_id="boxes-photo")
@@ -94,8 +99,7 @@ def page(house: House, sitting: Any) -> Any:
 
     @explained
     def pick(made: str, event: gr.SelectData, request: gr.Request) -> str:
-        row = event.row_value
-        kept = house.sittings.calls(made, [int(row[0])])
+        kept = house.sittings.calls(made, [position_in(event)])
         return card(house, language_of(request), made, kept[0]) if kept else ""
 
     @explained
@@ -104,9 +108,16 @@ def page(house: House, sitting: Any) -> Any:
 
     @explained
     def correct(made: str, chosen: str, drawn_boxes: Any, request: gr.Request) -> tuple[Any, ...]:
+        file = file_of(house.sittings.calls(made), chosen or "")
         wanted = read_boxes(drawn_boxes, chosen)
-        house.call_boxes(made, chosen, wanted, str(drawn_boxes.get("version", "")))
+        house.call_boxes(made, file, wanted, str(drawn_boxes.get("version", "")))
         return (*results_of(house, language_of(request), made), _boxes_of(house, made, chosen))
+
+    @explained
+    def come_back(made: str, before: str, request: gr.Request) -> tuple[Any, ...]:
+        if not made or house.sittings.about(made).touched == before:
+            return tuple(gr.skip() for _ in results)
+        return results_of(house, language_of(request), made)
 
     @explained
     def overlay(made: str) -> Any:
@@ -115,6 +126,7 @@ def page(house: House, sitting: Any) -> Any:
         packed = zipped(folder / "overlays")
         return gr.DownloadButton(value=packed, visible=True)
 
+    tab.select(come_back, [sitting, touched], results, show_progress="hidden", **PRIVATE)
     draw.click(overlay, [sitting], [pictures], **PRIVATE)
     go.click(call, [files, bundle, find], [*results, correcting, photograph, boxes], **PRIVATE)
     table.select(pick, [sitting], [shown], **PRIVATE)
@@ -124,24 +136,20 @@ def page(house: House, sitting: Any) -> Any:
 
 
 def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
-    """Give what the page shows of a sitting: its name, summary, table, card, grid and files."""
+    """Give what the page shows of a sitting, as it stands now; pictures are drawn anew if asked."""
+    touched = house.sittings.about(sitting).touched
     every = house.sittings.calls(sitting)
     kept = [k for k in every if not is_counted(k.row)]
-    folder = outlet(house)
-    csv, report = folder / "calls.csv", folder / "report.html"
-    house.sittings.frame(sitting).to_csv(csv, index=False, lineterminator="\n")
-    for_spreadsheets(csv)
-    house.write_report(sitting, report)
     boxed = any(box_of(k.row) is not None for k in every)
     hint = f"<p class='soft'>{html.escape(say(language, 'call.pick'))}</p>"
     return (
         sitting,
+        touched,
         _summary(language, kept, every),
         table_of(language, kept),
         hint,
         grid_of(house, language, sitting, kept),
-        gr.DownloadButton(value=str(csv), visible=True),
-        gr.DownloadButton(value=str(report), visible=True),
+        files_of(house, language, sitting, "call"),
         gr.Button(visible=boxed),
         gr.DownloadButton(visible=False),
     )
@@ -156,9 +164,11 @@ def table_of(language: str, kept: Sequence[Kept]) -> pd.DataFrame:
         row: dict[str, Any] = {"#": k.position, "path": k.name}
         if placed:
             row["object"] = str(k.row.get("well") or k.row.get("object") or "")
+        said = (k.said[-1].label or say(language, "app.cannot")) if k.said else ""
+        row["final label"] = said or stands(k.row)
         row["call"] = spoken(language, k.row)
         row["probability"] = "" if p is None else f"{float(p):.3f}"
-        row["review"] = (k.said[-1].label or say(language, "app.cannot")) if k.said else ""
+        row["review"] = said
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -212,9 +222,13 @@ def _summary(language: str, kept: Sequence[Kept], every: Sequence[Kept]) -> str:
     decided = sum(str(k.row["decided"]) == "true" for k in kept)
     failed = sum(bool(k.row["error"]) for k in kept)
     waiting = sum(bool(k.row["label"]) and is_open(k.row) and not k.said for k in kept)
+    reviewed = sum(bool(k.said) for k in kept)
+    changed = sum(bool(k.said) and k.label != str(k.row["label"]) for k in kept)
     told = say(
         language, "call.summary", decided=decided, open=waiting, failed=failed, all=len(kept)
     )
+    if reviewed:
+        told += " " + say(language, "call.reviewed", reviewed=reviewed, changed=changed)
     seen = Counter(str(k.row.get(FOUND) or "") for k in every if is_counted(k.row))
     if seen:
         found = ", ".join(f"{number} {name}" for name, number in sorted(seen.items()))
@@ -239,10 +253,29 @@ def named_files(kept: Sequence[Kept]) -> dict[str, str]:
     return out
 
 
+def mark_of(file: str) -> str:
+    """Give what a page calls a photograph by: where it lies is told to no browser."""
+    return hashlib.sha256(file.encode()).hexdigest()[:24]
+
+
+def file_of(kept: Sequence[Kept], mark: str) -> str:
+    """Give where a photograph of a sitting lies.
+
+    Raises
+    ------
+    RecipeError
+        If it is none of these.
+    """
+    for k in kept:
+        if mark_of(k.file) == mark:
+            return k.file
+    raise RecipeError("This photograph is not of this sitting.", "Choose one of it.")
+
+
 def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
     """Give the accordion, the choice of photographs and the first one's boxes."""
     kept = [k for k in house.sittings.calls(sitting) if "object" in k.row and not k.row["error"]]
-    files = [(name, file) for file, name in named_files(kept).items()]
+    files = [(name, mark_of(file)) for file, name in named_files(kept).items()]
     first = files[0][1] if files else None
     return (
         gr.Accordion(visible=bool(files)),
@@ -252,11 +285,12 @@ def _photographs(house: House, sitting: str) -> tuple[Any, ...]:
 
 
 def _boxes_of(house: House, sitting: str, photograph: str) -> Any:
-    """Give a photograph and its boxes as the editor takes them."""
-    kept = house.of_photograph(sitting, photograph)
+    """Give a photograph, by its mark, and its boxes as the editor takes them."""
+    file = file_of(house.sittings.calls(sitting), photograph)
+    kept = house.of_photograph(sitting, file)
     require_unchanged(kept[0])
     bundle = house.bundle_of(house.sittings.about(sitting))
-    image = open_upright(photograph, bundle.facts.preprocessing.unscaled if bundle else None)
+    image = open_upright(file, bundle.facts.preprocessing.unscaled if bundle else None)
     found = [
         (b, str(k.row.get("well") or ""))
         for k in kept

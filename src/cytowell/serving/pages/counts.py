@@ -9,6 +9,7 @@ import gradio as gr
 from cytowell.errors import CountError, EmptyDataset
 from cytowell.runs.counts import count_calls, write_counts
 from cytowell.serving.house import House
+from cytowell.serving.lengths import NAME
 from cytowell.serving.pages.parts import PRIVATE, explained, outlet, t
 from cytowell.serving.pages.plates import outputs, results_of
 from cytowell.serving.pages.words import language_of, say
@@ -22,7 +23,7 @@ def page(house: House) -> Any:
             file = gr.File(label=t("count.file"), file_types=[".csv", ".parquet"])
             chosen = gr.Dropdown([], label=t("app.sitting"), elem_id="count-sitting")
         with gr.Column(min_width=280):
-            by = gr.Textbox(label=t("count.by"), elem_id="count-by")
+            by = gr.Textbox(max_length=NAME, label=t("count.by"), elem_id="count-by")
             kinds = ["goodman", "sison-glaz"]
             interval = gr.Radio(kinds, value="goodman", label=t("count.interval"))
             correct = gr.Checkbox(label=t("count.correct"), value=True, elem_id="count-correct")

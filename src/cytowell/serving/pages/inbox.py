@@ -10,7 +10,7 @@ import pandas as pd
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.pages.calls import table_of
-from cytowell.serving.pages.parts import PRIVATE, card, explained, t
+from cytowell.serving.pages.parts import PRIVATE, card, explained, position_in, t
 from cytowell.serving.pages.words import language_of, say
 
 EVERY = 2.0
@@ -39,7 +39,7 @@ def page(house: House, inbox: Inbox) -> None:
 
     @explained
     def pick(event: gr.SelectData, request: gr.Request) -> str:
-        kept = house.sittings.calls(inbox.sitting, [int(event.row_value[0])])
+        kept = house.sittings.calls(inbox.sitting, [position_in(event)])
         return card(house, language_of(request), inbox.sitting, kept[0]) if kept else ""
 
     timer.tick(come, [seen], [seen, table, told], show_progress="hidden", **PRIVATE)

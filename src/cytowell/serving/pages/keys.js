@@ -1,24 +1,117 @@
-// Keys of the review page: 1 to 9 choose, Enter confirms, U says that nobody can decide, arrows move.
-document.addEventListener("keydown", (event) => {
-  const keys = document.querySelector("#review-keys");
-  if (!keys || keys.offsetParent === null) return;
-  if (!document.querySelector("#review-keys-on input")?.checked) return;
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const on = event.target;
-  if (on.closest("textarea, select, [contenteditable], input:not([type=radio]), [role=tab], svg")) return;
-  const press = (id) => document.querySelector(id)?.click();
-  if (/^[1-9]$/.test(event.key)) {
-    const choice = document.querySelectorAll("#review-label input[type=radio]")[Number(event.key) - 1];
-    if (choice) { choice.click(); choice.focus(); }
-  } else if (event.key === "Enter") {
-    if (on.closest("button")) return;
-    press("#review-save");
-  } else if (event.key.toLowerCase() === "u") press("#review-cannot");
-  else if (event.key === "ArrowLeft") press("#review-back");
-  else if (event.key === "ArrowRight") press("#review-skip");
-  else return;
-  event.preventDefault();
-}, true);
-// What changes is read out: the live parts of the page say so to screen readers.
-const speak = () => document.querySelectorAll(".live").forEach((part) => part.setAttribute("aria-live", "polite"));
-new MutationObserver(speak).observe(document.documentElement, { childList: true, subtree: true });
+// The review: 1 to 9 choose, Enter confirms, U says that nobody can decide, arrows move.
+// A choice belongs to the card on which it was made. From the moment that something is sent until the
+// next card is shown, nothing is taken: a key is applied to the card that is seen, or visibly refused.
+window.cytowellReview = (() => {
+  const GIVE_UP = 30000; // milliseconds after which the server is not waited for any more
+  const DRAWN = 60; // milliseconds until what has arrived is drawn
+  let pending = 0;
+  let doubt = false; // something was pressed that could not be taken: Enter alone confirms nothing
+  let last = "";
+  let timer = 0;
+  const find = (selector) => document.querySelector(selector);
+  const card = () => find("#review-card [data-card]");
+  const chosen = () => find("#review-label input:checked");
+  const label = () => chosen()?.value ?? (doubt ? "" : card()?.dataset.suggested ?? "");
+  const tell = (word, refused) => {
+    const notice = find("#review-notice");
+    if (!notice) return;
+    const text = word ? card().dataset[word] : "";
+    if (notice.textContent !== text) notice.textContent = text;
+    notice.classList.toggle("refused", Boolean(refused));
+    if (refused) { notice.getAnimations?.().forEach((a) => a.cancel()); notice.animate?.([{ opacity: 0.2 }, { opacity: 1 }], 250); }
+  };
+  const show = () => {
+    const locked = pending > 0;
+    for (const part of [find("#review-card"), find("#review-keys")]) {
+      if (!part) continue;
+      if (part.classList.contains("review-waits") !== locked) part.classList.toggle("review-waits", locked);
+      if (part.getAttribute("aria-busy") !== String(locked)) part.setAttribute("aria-busy", String(locked));
+    }
+    for (const field of document.querySelectorAll("#review-label, #review-reason")) {
+      if (field.disabled !== locked) field.disabled = locked;
+    }
+    const signs = find("#review-signs");
+    if (signs && signs.textContent !== (label() || "–")) signs.textContent = label() || "–";
+  };
+  const refuse = (word) => { doubt = true; tell(word, true); show(); };
+  const lock = (given = []) => {
+    pending += 1;
+    clearTimeout(timer);
+    timer = setTimeout(() => { pending = 0; show(); }, GIVE_UP);
+    tell("wait");
+    show();
+    return given;
+  };
+  const unlock = () => {
+    setTimeout(() => {
+      pending = Math.max(0, pending - 1);
+      if (pending === 0) { clearTimeout(timer); tell(doubt ? "again" : "", doubt); }
+      show();
+    }, DRAWN);
+    return [];
+  };
+  // Whether a button may be pressed now.
+  const takes = (id) => {
+    if (pending > 0) { refuse("wait"); return false; }
+    if (!card()) return id === "review-back" || id === "review-skip";
+    if (id === "review-save" && !label()) { refuse(doubt ? "again" : "nothing"); return false; }
+    return true;
+  };
+  const press = (id) => find(`#${id}`)?.click();
+  const choose = (place) => {
+    if (pending > 0) { refuse("wait"); return; }
+    const choice = document.querySelectorAll("#review-label input[type=radio]")[place];
+    if (!choice) { refuse("missing"); return; }
+    choice.click();
+    choice.focus();
+  };
+  // The word that is sent names the card on which it was said.
+  const word = (given, nobody) => {
+    const said = { card: card()?.dataset.card ?? "", label: nobody ? "" : label(), nobody, why: find("#review-reason")?.value ?? "" };
+    return [...given.slice(0, -1), JSON.stringify(said)];
+  };
+  document.addEventListener("change", (event) => {
+    if (!event.target.closest("#review-label")) return;
+    doubt = false;
+    tell("");
+    show();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("#review-keys button");
+    if (!button) return;
+    if (takes(button.id)) { doubt = false; lock(); return; }
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    const keys = find("#review-keys");
+    if (!keys || keys.offsetParent === null) return;
+    const on = event.target;
+    const ours = !on.closest("textarea, select, [contenteditable], input:not([type=radio]), [role=tab], svg");
+    if (event.repeat && event.key === "Enter" && ours) { event.preventDefault(); event.stopImmediatePropagation(); return; }
+    if (!find("#review-keys-on input")?.checked) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !ours) return;
+    const low = event.key.toLowerCase();
+    if (!/^[1-9]$/.test(low) && !["enter", "u", "arrowleft", "arrowright"].includes(low)) return;
+    if (low === "enter" && on.closest("button, a")) return;
+    event.preventDefault();
+    if (event.repeat) return; // a key that is held was pressed once
+    if (low === "enter") press("review-save");
+    else if (low === "u") press("review-cannot");
+    else if (low === "arrowleft") press("review-back");
+    else if (low === "arrowright") press("review-skip");
+    else choose(Number(low) - 1);
+  }, true);
+  // What changes is read out: the live parts of the page say so to screen readers.
+  const speak = () => document.querySelectorAll(".live:not([aria-live])").forEach((part) => part.setAttribute("aria-live", "polite"));
+  new MutationObserver(() => {
+    speak();
+    const now = card()?.dataset.card ?? "";
+    if (now === last) return;
+    last = now;
+    if (pending > 0) tell("wait");
+    else if (doubt) tell("again", true);
+    show();
+  }).observe(document.documentElement, { childList: true, subtree: true });
+  return { lock, unlock, word };
+})();

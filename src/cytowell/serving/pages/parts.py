@@ -15,14 +15,16 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from cytowell.errors import CytowellError
+from cytowell.errors import CytowellError, RecipeError
 from cytowell.evaluation.calls_page import word_of
 from cytowell.evaluation.pages import environment, jpeg_uri
 from cytowell.images.overlay import COLOURS
 from cytowell.runtime.bundle import Bundle
+from cytowell.serving.downloads import report_path, table_path
 from cytowell.serving.house import House
 from cytowell.serving.kept import Kept, Said
 from cytowell.serving.pages.words import catalogue, language_of, say
+from cytowell.serving.porter import OUT
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -32,9 +34,11 @@ SIDE = 448
 LISTED_CLASSES = 12
 """Classes whose probability a card shows, likeliest first."""
 
-OUT = "out-"
 LASTS = 24 * 3600.0
 """Seconds that files which a page has handed out are kept."""
+
+MOST_CALLS = 1 << 31
+"""No call of a sitting has a higher number."""
 
 PRIVATE = {"api_visibility": "private"}
 """Events of a page are no programming interface: that is /v1."""
@@ -71,6 +75,26 @@ def explained(act: Callable[..., Any]) -> Callable[..., Any]:
     return done
 
 
+def hold_lengths(app: Any) -> None:
+    """Have every event refuse what is longer than its field takes: a browser alone may not."""
+    for event in app.fns.values():
+        longest = [c.max_length if isinstance(c, gr.Textbox) else None for c in event.inputs]
+        if event.fn is not None and any(longest):
+            event.fn = _held(event.fn, longest)
+
+
+def _held(act: Callable[..., Any], longest: Sequence[int | None]) -> Callable[..., Any]:
+    @functools.wraps(act)
+    def held(*args: Any, **kwargs: Any) -> Any:
+        for most, given in zip(longest, args, strict=False):
+            if most is not None and isinstance(given, str) and len(given) > most:
+                words = f"This has {len(given)} letters. Write {most} at most."
+                raise gr.Error(words, duration=None, print_exception=False)
+        return act(*args, **kwargs)
+
+    return held
+
+
 def outlet(house: House) -> Path:
     """Give a new private folder for files that a page hands out; those of yesterday go."""
     for old in house.pages_folder.glob(f"{OUT}*"):
@@ -90,6 +114,20 @@ def framed(page: Path, title: str) -> str:
 def zipped(folder: Path) -> str:
     """Pack a folder; give the archive."""
     return shutil.make_archive(str(folder), "zip", folder)
+
+
+def files_of(house: House, language: str, sitting: str, page: str) -> str:
+    """Give links to a sitting's table and report, which are made when they are fetched."""
+    if not sitting:
+        return ""
+    house.sittings.about(sitting)
+    return drawn(
+        "files",
+        page=page,
+        table=table_path(sitting),
+        report=report_path(sitting),
+        words={name: say(language, f"app.{name}") for name in ("table", "page")},
+    )
 
 
 def choices(house: House) -> list[tuple[str, str]]:
@@ -184,6 +222,23 @@ def _bars(row: Mapping[str, Any], classes: tuple[str, ...]) -> list[dict[str, st
         {"name": name, "width": f"{100 * p:.1f}", "value": f"{p:.3f}"}
         for name, p in known[:LISTED_CLASSES]
     ]
+
+
+def position_in(event: gr.SelectData) -> int:
+    """Give the call's number in the row that was chosen.
+
+    Raises
+    ------
+    RecipeError
+        If there is none in it.
+    """
+    try:
+        position = int(event.row_value[0])
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise RecipeError("This is no row of the table.", "Choose one of it.") from error
+    if not 0 <= position < MOST_CALLS:
+        raise RecipeError("This is no row of the table.", "Choose one of it.")
+    return position
 
 
 def colour_of(classes: tuple[str, ...], label: str) -> str:

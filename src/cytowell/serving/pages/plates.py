@@ -18,6 +18,7 @@ from cytowell.runs.run import Voice
 from cytowell.runs.titres import Titration, read_titration, settings, write_results_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.serving.house import House
+from cytowell.serving.lengths import NAME, require_length
 from cytowell.serving.pages.calls import TYPES, named_files
 from cytowell.serving.pages.parts import PRIVATE, choices, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
@@ -62,8 +63,10 @@ def page(house: House) -> Any:
             kinds = [(t("plate.as_layout"), ""), (t("plate.infected"), "infected"),
                      (t("plate.protected"), "protected")]  # fmt: skip
             counts = gr.Radio(kinds, value="", label=t("plate.counts"))
-            positive = gr.Textbox(label=t("plate.positive"), elem_id="plate-positive")
-            iu = gr.Textbox(label=t("plate.iu"), elem_id="plate-iu", max_length=20)
+            positive = gr.Textbox(
+                max_length=NAME, label=t("plate.positive"), elem_id="plate-positive"
+            )
+            iu = gr.Textbox(max_length=20, label=t("plate.iu"), elem_id="plate-iu")
     go = gr.Button(t("plate.go"), variant="primary", elem_id="plate-go")
     results = outputs("plate")
 
@@ -128,6 +131,8 @@ def _titration(
     frame = pd.DataFrame([row[: len(HEADERS)] for row in table], columns=HEADERS)
     frame = frame.fillna("").astype(str)
     rows = frame[frame.apply(lambda r: any(v.strip() for v in r), axis=1)]
+    for cell in rows.to_numpy().ravel():
+        require_length(cell, NAME, "A cell of the table")
     rows.to_csv(folder / "counts.csv", index=False)
     return read_titration(folder / "counts.csv", layout)
 

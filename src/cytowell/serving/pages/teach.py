@@ -15,6 +15,7 @@ from cytowell.errors import EmptyDataset, RecipeError, TooFewImages
 from cytowell.runs import recipe as recipes
 from cytowell.runs.run import Voice, check, train
 from cytowell.serving.house import House, listed, plain_name
+from cytowell.serving.lengths import CLASSES, LABEL, NAME, require_length
 from cytowell.serving.pages.calls import TYPES
 from cytowell.serving.pages.parts import PRIVATE, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
@@ -39,11 +40,15 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
                 label=t("teach.files"), file_count="multiple", file_types=TYPES,
                 elem_id="teach-files",
             )  # fmt: skip
-            classes = gr.Textbox(label=t("teach.classes"), elem_id="teach-classes")
+            classes = gr.Textbox(
+                max_length=CLASSES * LABEL, label=t("teach.classes"), elem_id="teach-classes"
+            )
             name_them = gr.Button(t("teach.name"), elem_id="teach-name")
             chosen = gr.Dropdown([], label=t("teach.named"), elem_id="teach-sitting")
-            called = gr.Textbox(label=t("teach.called"), elem_id="teach-called", max_length=60)
-            positive = gr.Textbox(label=t("teach.positive"), elem_id="teach-positive")
+            called = gr.Textbox(max_length=60, label=t("teach.called"), elem_id="teach-called")
+            positive = gr.Textbox(
+                max_length=NAME, label=t("teach.positive"), elem_id="teach-positive"
+            )
             go = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
         with gr.Column(min_width=320):
             told = gr.Markdown(elem_id="teach-told", elem_classes="live")
@@ -59,6 +64,10 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
         wanted = list(dict.fromkeys(listed(names)))
         if len(wanted) < 2:
             raise RecipeError("Two classes are the fewest.", "Write their names, commas between.")
+        if len(wanted) > CLASSES:
+            raise RecipeError(f"These are {len(wanted)} classes.", f"Write {CLASSES} at most.")
+        for name in wanted:
+            require_length(name, LABEL, "The name of a class")
         made = house.name_photographs(given or [], wanted, ", ".join(wanted))
         ready = say(language_of(request), "teach.ready")
         return made, ready, gr.Tabs(selected="review")
