@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import cytowell
+from cytowell import images
 from cytowell.images import Encoded
 from cytowell.runtime import pipeline
 from cytowell.runtime.bundle import Bundle
@@ -45,7 +46,7 @@ def good(cells: Path) -> list[Path]:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is called after `breaks.jpg` fail in a way that nobody has foreseen."""
-    whole = pipeline.see
+    whole = images.see
 
     def see(image: Any, record: Any, box: Any = None, known: Any = None) -> Any:
         if image.size == (37, 23):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "3"
 down_revision = "2"
 
-COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[object], str], ...] = (
+COLUMNS: tuple[tuple[str, str, Any, str], ...] = (
     ("trail_end", "database", sa.String(32), ""),
     ("trail_end", "sealed", sa.Integer(), "0"),
     ("trail_end", "signature", sa.String(128), ""),
