@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import cytowell
 from cytowell.evaluation.agreement import agree_on_calls, agree_on_titres
+from cytowell.evaluation.correction import KnownErrors
 from cytowell.evaluation.detection import Seen, evaluate_boxes
-from cytowell.evaluation.differential import KnownErrors, differential
+from cytowell.evaluation.differential import differential
 from cytowell.evaluation.intervals import bootstrap, unseen, wilson
 from cytowell.evaluation.metrics import evaluate
 from cytowell.types import Box, Predictions, Sample
