@@ -115,7 +115,7 @@ def test_sums_that_name_a_file_outside_are_refused_beside_right_ones(copy: Path)
 
 
 def test_a_newer_format_says_so(copy: Path) -> None:
-    rewrite(copy, lambda record: record.update(format=2))
+    rewrite(copy, lambda record: record.update(format=3))
     with pytest.raises(BundleTooNew, match="upgrade"):
         load(copy)
 

@@ -76,7 +76,7 @@ def test_the_service_finds_cells_and_calls_the_white_ones(white: Bundle, smear: 
 
 
 def test_pages_show_the_cells_that_are_called_and_keep_the_others(
-    house: House, smear: Path
+    house: House, smear: Path, tmp_path: Path
 ) -> None:
     made = house.call([smear], "", "cells", "smear")
     kept = house.sittings.calls(made)
@@ -84,14 +84,15 @@ def test_pages_show_the_cells_that_are_called_and_keep_the_others(
     assert len(kept) > 10
     assert sorted(k.position for k in queue_of(house, made, every=True)) == white
     shown = results_of(house, "en", made)
-    assert shown[2]["#"].tolist() == white
+    assert shown[3]["#"].tolist() == white
     red = sum(k.row["found"] == "RBC" for k in kept)
-    assert f"{red} RBC" in shown[1]
-    assert f"of {len(white)}." in shown[1]
-    report = Path(shown[6].value if isinstance(shown[6].value, str) else shown[6].value["path"])
+    assert f"{red} RBC" in shown[2]
+    assert f"of {len(white)}." in shown[2]
+    report = tmp_path / "report.html"
+    house.write_report(made, report)
     page = report.read_text(encoding="utf-8")
-    assert "Counted and not called: " in page
-    assert "without anything to call" not in page
+    assert "Differential count of a blood smear" in page
+    assert f"<td>{red} (" in page
     table = house.sittings.frame(made).astype(object)
     texts = table.where(table.notna(), "").astype(str)
     counted = count_of(texts).slides[0]

@@ -13,13 +13,14 @@ from PIL import Image
 import cytowell
 from cytowell.errors import CytowellError, EmptyDataset, RecipeError, RunError
 from cytowell.evaluation.differential import Differential
-from cytowell.evaluation.smear_page import SmearSlide, WhiteCell, write_smear_page
+from cytowell.evaluation.smear_page import write_smear_page
 from cytowell.images import load as load_pixels
 from cytowell.registry import did_you_mean
 from cytowell.runs.counts import ALL, Counted, count_of
 from cytowell.runs.run import Voice
 from cytowell.runs.smear_measures import SlideMeasures, SmearOptions, with_sizes
 from cytowell.runs.smear_measures import measured as measured_slide
+from cytowell.runs.smear_report import slides_of
 from cytowell.runtime.bundle import Bundle, load
 from cytowell.runtime.calls import shape
 from cytowell.runtime.finding import CellFinder, finder, objects
@@ -27,7 +28,7 @@ from cytowell.runtime.overlays import Overlays
 from cytowell.runtime.ruler import RED_CELL
 from cytowell.sources.paths import named
 from cytowell.storage import replacing_folder, write_with
-from cytowell.types import KIND, Predictions, Sample
+from cytowell.types import Predictions, Sample
 
 FOLDER = "slide"
 """With this column, photographs of which no table names the slide are of the folder they lie in."""
@@ -90,7 +91,7 @@ class SmearResults:
             "Detector": self.options.detector or "smear, which comes along",
             "Version": f"cytowell {cytowell.__version__}",
         } | ({"Audit trail ends with": trail} if trail else {})
-        pages = [_page_of(s, self) for s in self.slides]
+        pages = slides_of(records_of(self.to_frame()), self.slides, self.options.by, self.measures)
         record = self.bundle.facts.preprocessing
 
         def picture(row: int) -> Image.Image | None:
@@ -102,46 +103,11 @@ class SmearResults:
         write_smear_page(path, pages, made_with, picture, self.bundle.facts.synthetic)
 
 
-def _page_of(slide: Differential, results: SmearResults) -> SmearSlide:
-    """Give what the page says of one slide."""
-    calls, by, measured = results.calls, results.options.by, results.measures[slide.name]
-    cells = []
-    for i, (s, label) in enumerate(zip(calls.samples, calls.labels, strict=True)):
-        mine = not by or s.extra.get(by) == slide.name
-        if not label or not mine:
-            continue
-        cells.append(
-            WhiteCell(
-                label,
-                str(s.extra.get(KIND) or ""),
-                float(calls.probabilities[i].max()),
-                bool(calls.decided[i]),
-                calls.reasons[i],
-                f"{Path(s.path).name} {s.extra.get('object')}",
-                i,
-            )
-        )
-    return SmearSlide(
-        slide,
-        measured.fields,
-        measured.red_cells,
-        measured.platelets,
-        measured.repeated,
-        _scale(measured),
-        tuple(cells),
-        measured.cautions,
-    )
-
-
-def _scale(measured: SlideMeasures) -> str:
-    if measured.pixel_size is None:
-        return "not known"
-    source = {
-        "given": "as given",
-        "file": "from the photographs' metadata",
-        "red cells": f"from {measured.ruler.cells} whole red cells",
-    }[measured.source]
-    return f"{measured.pixel_size:.4g} µm per pixel, {source}"
+def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table's rows; what is empty is None."""
+    table = frame.astype(object)
+    rows = table.where(table.notna(), None).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in rows]
 
 
 def _csv(frame: pd.DataFrame) -> Any:

@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,10 +26,13 @@ from cytowell.plates.dilutions import Series
 from cytowell.plates.layout_files import read_layout
 from cytowell.plates.rules import compute
 from cytowell.plates.units import per_millilitre
-from cytowell.runs.counts import count_of
+from cytowell.runs.counts import ALL, count_of
+from cytowell.runs.smear import read_smear, records_of
+from cytowell.runs.smear_measures import SmearOptions
 from cytowell.runs.titres import settings, titration_of
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
+from cytowell.runtime.ruler import RED_CELL
 from cytowell.serving.bounded import Bounded
 from cytowell.serving.desk import Answer, Busy, Desk, answers
 from cytowell.serving.guard import Meters
@@ -48,7 +52,7 @@ from cytowell.serving.shapes import (
     files,
 )
 from cytowell.serving.store import Gone
-from cytowell.types import COUNTED, FOUND, Predictions, Sample
+from cytowell.types import COUNTED, FOUND, REPEATED, Predictions, Sample
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -106,6 +110,22 @@ def routes(
             results.append(found)
             _count(meters, name, found["objects"])
         return {"results": results, "bundle": told(name, chosen)}
+
+    @router.post(
+        "/smear", response_model=None, openapi_extra={"requestBody": files(allowed.images)}
+    )
+    async def smear(
+        request: Request,
+        bundle: Named = "",
+        pixel_size: Annotated[float | None, Query(gt=0, le=1e4)] = None,
+        red_cell: Annotated[float, Query(ge=3, le=15)] = RED_CELL,
+    ) -> Response:
+        """Count the white cells of one slide's photographs: calls, counts and sizes."""
+        name = _known(desk, bundle)
+        images = await images_of(request, allowed.images)
+        options = SmearOptions("", "", pixel_size, red_cell)
+        work = functools.partial(_smeared, name, desk.bundles[name], images, options)
+        return await _computed(looking, work)
 
     @router.get("/models")
     async def models() -> Models:
@@ -259,6 +279,36 @@ def _looked(bundle: Bundle, image: Encoded, find: Finder) -> dict[str, Any]:
         "error": error,
         "reason": reason,
         "objects": _placed(there, image.name),
+    }
+
+
+def _smeared(
+    name: str, bundle: Bundle, images: list[Encoded], options: SmearOptions
+) -> dict[str, Any]:
+    """Read one slide's photographs, through private files that are removed."""
+    with tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
+        names = {}
+        for number, image in enumerate(images):
+            place = Path(folder) / str(number)
+            place.write_bytes(image.data)
+            names[str(place)] = image.name
+        results = read_smear([Sample(place) for place in names], bundle, options)
+    rows = records_of(results.to_frame())
+    for row in rows:
+        shown = names[row["path"]]
+        repeats, of, numbered = str(row["reason"] or "").rpartition(" of ")
+        if repeats.startswith(REPEATED):
+            row["reason"] = f"{repeats}{of}{names[str(Path(folder) / numbered)]}"
+        row["error"] = str(row["error"] or "").replace(row["path"], shown)
+        row |= {"path": shown, "group": shown, "decided": row["decided"] == "true"}
+    counted = results.counts.to_json()
+    measured = asdict(results.measures[ALL])
+    measured["cautions"] = list(measured["cautions"])
+    return {
+        "slides": counted["slides"],
+        "measures": measured,
+        "objects": rows,
+        "bundle": told(name, bundle),
     }
 
 

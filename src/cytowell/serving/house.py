@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import tempfile
 import threading
@@ -16,17 +15,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 import cytowell
 from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
-from cytowell.evaluation.calls_page import Told, is_counted, write_calls_page
+from cytowell.evaluation.calls_page import is_counted
 from cytowell.images import SUFFIXES, Preprocessing
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
+from cytowell.serving.case_report import write_report
 from cytowell.serving.conflicts import require_version
 from cytowell.serving.desk import Desk
 from cytowell.serving.kept import Kept, Sitting, version_of
 from cytowell.serving.photographs import is_changed, require_unchanged
-from cytowell.serving.sittings import WORDS, Sittings, frame_of
+from cytowell.serving.sittings import WORDS, Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
 from cytowell.storage import explaining
@@ -268,35 +268,11 @@ class House:
             return None
 
     def write_report(self, sitting: str, path: Path) -> None:
-        """Write the page of a sitting's calls."""
+        """Write the page of a sitting's calls: a smear's has the differential count first."""
         about = self.sittings.about(sitting)
         kept, last = self.sittings.calls_at(sitting)
-        rows = frame_of(kept).astype(object)
         bundle = self.bundle_of(about)
-        hashes = sorted({k.sha256 for k in kept})
-        total = hashlib.sha256("".join(hashes).encode()).hexdigest()
-        threshold = "" if bundle is None else f"{bundle.facts.threshold:.3f}"
-        changed = sorted({k.name for k in kept if is_changed(k)})
-        replaced = {"Replaced since they were called": "\n".join(changed)} if changed else {}
-        told = Told(
-            about.title,
-            about.classes,
-            {
-                "Bundle": f"{about.bundle}\nSHA-256 {about.digest}",
-                "Threshold": threshold or "not known: the bundle is not served any more",
-                "Sitting": f"{about.id}, begun {about.created}",
-                "Images": f"{len(hashes)} files\nSHA-256 of their SHA-256 {total}",
-                "Trail at this report": last,
-                "Version": f"cytowell {cytowell.__version__}",
-                **replaced,
-            },
-            bundle is not None and bundle.facts.synthetic,
-        )
-        known = rows.where(rows.notna(), None)
-        records = [{str(k): v for k, v in row.items()} for row in known.to_dict("records")]
-        for record, call in zip(records, kept, strict=True):
-            record["who"] = call.said[-1].person if call.said else ""
-        write_calls_page(path, records, told, lambda i: self.picture(sitting, kept[i]))
+        write_report(path, about, kept, last, bundle, lambda i: self.picture(sitting, kept[i]))
 
     def write_overlays(self, sitting: str, folder: Path) -> None:
         """Draw the boxes of a sitting's photographs, coloured by what stands."""
