@@ -44,7 +44,7 @@ def wilson(successes: float, count: float) -> Interval | None:
 
 
 def percentile_interval(
-    values: FloatArray, groups: int = 0, span: Interval = (-np.inf, np.inf)
+    values: FloatArray, groups: int = 0, span: Interval | None = None
 ) -> Interval | None:
     """Give the 2.5th and 97.5th percentile of resampled values, shape (R,), or further ones.
 
@@ -59,7 +59,8 @@ def percentile_interval(
         10.1080/00031305.2015.1089789, section 3.4). No draw lies beyond the outermost group: of
         fewer than `FEW` the interval holds Student's about the mean of the draws too.
     span
-        Least and largest value that the figure can have.
+        Least and largest value that the figure can have, within which Student's interval is cut;
+        without it there are percentiles alone.
     """
     known = np.sort(values[~np.isnan(values)])
     if len(known) == 0 or 2 * len(known) < len(values):
@@ -71,11 +72,11 @@ def percentile_interval(
     last = len(known) - 1
     low = float(known[int(np.floor(tail * last))])
     high = float(known[int(np.ceil((1 - tail) * last))])
-    if 1 < groups < FEW and np.isfinite(known).all():
+    if span is not None and 1 < groups < FEW and np.isfinite(known).all():
         wider = np.sqrt(groups / (groups - 1)) * float(known.std())
         reach, middle = wider * float(stats.t.ppf(0.975, groups - 1)), float(known.mean())
-        low = min(low, max(span[0], middle - reach))
-        high = max(high, min(span[1], middle + reach))
+        low = min(low, max(span[0], float(middle - reach)))
+        high = max(high, min(span[1], float(middle + reach)))
     return low, high
 
 
@@ -151,8 +152,7 @@ def bootstrap(
                 values.append(float(function(truth[chosen], probabilities[chosen])))
             except ValueError:
                 values.append(np.nan)
-    known = span if span is not None else (-np.inf, np.inf)
-    ends = percentile_interval(np.array(values), len(names), known)
+    ends = percentile_interval(np.array(values), len(names), span)
     if ends is None or ends[0] < ends[1]:
         return ends
     return None if span is None else unseen(ends[0], len(names), span)

@@ -108,7 +108,8 @@ class FrozenLearner:
         X, y, g = features[:, used], learn.labels, learn.groups
         classes = len(learn.classes)
         head = fit_head(X, y, classes, best.strength, s.balance, task.seed)
-        logits, tested = None, ()
+        logits = None
+        tested: tuple[TestFold, ...] = ()
         if not len(task.validation):
             logits = out_of_fold(X, y, g, classes, best.strength, s.balance, task.seed, s.folds)
             tested = tuple(self.nested(task, learn))
