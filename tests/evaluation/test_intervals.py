@@ -91,27 +91,31 @@ def test_bootstrap_leaves_out_resamples_without_a_class() -> None:
 def test_percentiles_of_few_groups_reach_further() -> None:
     values = np.linspace(0, 1, 100_001)
     plain = percentile_interval(values)
-    five, many = percentile_interval(values, 5), percentile_interval(values, 10_000)
+    twelve, many = percentile_interval(values, 12), percentile_interval(values, 10_000)
     assert plain == pytest.approx((0.025, 0.975))
-    assert five == pytest.approx((0.00096, 0.99904), abs=1e-4)  # Hesterberg 2015, table 5
+    assert twelve == pytest.approx((0.0108, 0.9892), abs=2e-4)  # t = 2.201, times sqrt(12 / 11)
+    few = percentile_interval(0.8 + 0.1 * values, 3, (0.0, 1.0))
+    assert few is not None
+    assert few[0] < 0.75
+    assert 0.95 < few[1] <= 1
     assert many == pytest.approx(plain, abs=2e-4)
 
 
-@pytest.mark.parametrize("groups", [5, 10, 20])
+@pytest.mark.parametrize("groups", [3, 5, 10, 20])
 def test_the_bootstrap_of_few_groups_holds_the_truth(groups: int) -> None:
     random = np.random.default_rng(groups)
     held = []
     for _ in range(400):
         values = random.normal(size=groups)
         drawn = np.concatenate([*resample_weights(groups, 1000, 1)]) @ values / groups
-        ends = percentile_interval(drawn, groups)
+        ends = percentile_interval(drawn, groups, (-np.inf, np.inf))
         assert ends is not None
         plain = percentile_interval(drawn)
         assert plain is not None
         held.append((ends[0] <= 0 <= ends[1], plain[0] <= 0 <= plain[1]))
     expanded, plainly = np.mean(held, axis=0)
-    assert 0.87 < expanded < 0.98
-    assert plainly < 0.86 or groups > 5
+    assert 0.9 < expanded < 0.99
+    assert plainly < 0.87 or groups > 5
 
 
 def test_what_no_draw_varies_is_bounded_or_said_to_be_unknown() -> None:

@@ -320,7 +320,7 @@ def _range(values: FloatArray, photographs: int, most: float = 1.0) -> dict[str,
     others = values[1:][np.isfinite(values[1:])]
     if value is None or len(others) <= 10:
         return {"value": value, "low": None, "high": None}
-    ends = percentile_interval(others, photographs)
+    ends = percentile_interval(others, photographs, (0.0, most))
     assert ends is not None, "what is not finite was left out"
     low, high = min(ends[0], value), max(ends[1], value)
     if high - low < 1e-9:

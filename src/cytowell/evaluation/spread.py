@@ -26,6 +26,15 @@ _BLOCK = 2_000_000
 """Rows x draws held in memory at once."""
 
 _SHARES = ("macro_", "weighted_", "balanced_", "roc_auc", "average_precision")
+_SPANS: dict[Key, Interval] = {
+    "mcc": (-1.0, 1.0),
+    "brier": (0.0, 2.0),
+    "log_loss": (0.0, np.inf),
+    "lr_positive": (0.0, np.inf),
+    "lr_negative": (0.0, np.inf),
+}
+"""Range of figures that is not that of a share."""
+
 _DERIVED = ("lr_positive", "lr_negative", "ppv_at_prevalence", "npv_at_prevalence")
 
 
@@ -66,7 +75,7 @@ def interval(
     if (bounded and value in (0, 1)) or (key == "mcc" and value == 1):
         return _stand_in(judged, key, value)
     count = judged.groups if rows is None else judged.groups_where(rows)
-    ends = percentile_interval(drawn[key], count)
+    ends = percentile_interval(drawn[key], count, _SPANS.get(key, (0.0, 1.0)))
     if ends is None or ends[0] == ends[1]:
         return None
     return min(ends[0], value), max(ends[1], value)
