@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -76,6 +76,7 @@ def test_a_difference_of_different_dilutions() -> None:
     assert both.difference(0, 1).mean == pytest.approx(means, abs=0.02)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 4), min_size=3, max_size=6),
     st.floats(-1, 1),
@@ -89,6 +90,7 @@ def test_shifting_the_dilutions_shifts_the_posterior(counts: list[int], by: floa
     assert there.log10_d50 - here.log10_d50 == pytest.approx(by, abs=0.011)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=4), st.integers(0, 3))
 def test_one_well_more_of_a_bracketed_series_never_lowers_it(counts: list[int], where: int) -> None:
     fewer = [4, *sorted(counts, reverse=True), 0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytowell.errors import TitreError
@@ -156,6 +156,7 @@ SERIES = st.integers(2, 8).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(SERIES, st.floats(0.1, 5))
 def test_a_more_diluted_start_moves_every_rule_alike(
     drawn: tuple[list[int], list[float]], shift: float
@@ -168,6 +169,7 @@ def test_a_more_diluted_start_moves_every_rule_alike(
         assert after - before == pytest.approx(shift, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(SERIES, st.data())
 def test_one_more_affected_well_never_lowers_the_end_point(
     drawn: tuple[list[int], list[float]], data: st.DataObject
@@ -182,6 +184,7 @@ def test_one_more_affected_well_never_lowers_the_end_point(
         assert rule(infected(more, 6, exponents)).log10_d50 >= before - 1e-6
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4))
 def test_rules_agree_on_symmetric_plates(half: list[int]) -> None:
     falling = sorted(half, reverse=True)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import Table
@@ -27,6 +27,7 @@ def enumerated(k: list[int], n: list[int]) -> float:
     return more / every
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), min_size=2, max_size=5))
 def test_the_trend_test_is_exact(drawn: list[tuple[int, int]]) -> None:
     n = [b for _, b in drawn]
@@ -70,6 +71,7 @@ def test_the_wells_that_contradict_are_named(
     assert contradicting(k, [4] * len(k)) == said
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=6))
 def test_without_the_wells_that_contradict_the_counts_fall(k: list[int]) -> None:
     mended = list(k)
@@ -100,6 +102,7 @@ def test_an_end_is_open_where_half_of_the_outermost_wells_may_be_affected(
     assert open_ends(k, [4] * len(k)) == ends
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(1, 20))
 def test_closing_an_end_is_the_binomial_test(few: int, of: int) -> None:
     few = min(few, of)

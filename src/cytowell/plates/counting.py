@@ -54,11 +54,7 @@ class Well:
 
     @property
     def positive(self) -> bool:
-        """Whether the well is positive where `any` field makes it so.
-
-        So it is if a field is called positive, and if several that are not make it likelier than
-        not together: four fields of 0.4 are a positive well with probability 0.87.
-        """
+        """Whether a field is called positive, or several make it likelier than not together."""
         return self.positives > 0 or (len(self.fields) > 1 and self.chance > 0.5)
 
     @property

@@ -138,14 +138,7 @@ class Series:
             titrated,
             chambers,
         )
-        chance = rising(series.affected.tolist(), series.wells.tolist())
-        if chance < SIGNIFICANT:
-            other = "serum" if titrated == "virus" else "virus"
-            raise TitreError(
-                f"More wells are {series.effect} where the {titrated} is more diluted: "
-                f"{series.counted()} (Cochran-Armitage test for a rising trend: p = {chance:.2g}).",
-                f"If a {other} was diluted, say --titrates {other}; else check --counts.",
-            )
+        _refuse_rising(series)
         return series
 
     def __post_init__(self) -> None:
@@ -232,6 +225,17 @@ def _require(given: str, known: Sequence[str], flag: str) -> None:
             if flag == "--counts"
             else f"{flag} {given} is not known.",
             f"Say {flag} {' or '.join(known)}.",
+        )
+
+
+def _refuse_rising(series: Series) -> None:
+    chance = rising(series.affected.tolist(), series.wells.tolist())
+    if chance < SIGNIFICANT:
+        other = "serum" if series.titrates == "virus" else "virus"
+        raise TitreError(
+            f"More wells are {series.effect} where the {series.titrates} is more diluted: "
+            f"{series.counted()} (Cochran-Armitage test for a rising trend: p = {chance:.2g}).",
+            f"If a {other} was diluted, say --titrates {other}; else check --counts.",
         )
 
 
