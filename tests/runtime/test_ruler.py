@@ -18,7 +18,7 @@ SIZE = (640, 480)
 def diameters(boxes: list[Box], labels: list[int] | None = None) -> list[float]:
     """Give the diameters of whole cells of class 0 on a photograph of 640x480."""
     kinds = np.array([0] * len(boxes) if labels is None else labels, dtype=np.int64)
-    return [float(d) for d in whole_cells(boxes, kinds, 0, SIZE)]
+    return [float(v) for v in whole_cells(boxes, kinds, 0, SIZE)]
 
 
 def test_a_whole_cell_is_as_wide_as_the_mean_of_its_sides() -> None:
