@@ -156,3 +156,32 @@ def test_a_process_ends_with_the_one_that_asks() -> None:
         input=b"", capture_output=True, check=True, timeout=120,
     )  # fmt: skip
     assert done.stdout == b'{"ready": true}\n'
+
+
+def test_processes_that_do_not_start_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = DecodingProcesses(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(ImageTooLarge):
+            pool(encoded(noise(9, 9)), Preprocessing(), "a.png")
+        assert "does not start" in pool.trouble
+    assert pool(encoded(noise(9, 9)), Preprocessing(), "a.png")[0].size == (9, 9)
+    assert pool.trouble == ""
+    pool.close()
+
+
+def test_what_was_not_read_of_one_picture_is_not_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def small(size: tuple[int, int], shown: str, each: int = 3) -> None:
+        raise ImageTooLarge(f"{shown} is too large.")
+
+    pool = DecodingProcesses(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("cytowell.images.processes.cap", small)
+        with pytest.raises(ImageTooLarge, match="is too large"):
+            pool(encoded(noise(30, 30)), Preprocessing(), "large.png")
+    image = noise(9, 9)
+    found, _ = pool(encoded(image), Preprocessing(), "a.png")
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(image))
+    pool.close()

@@ -143,18 +143,18 @@ def test_the_image_runs_as_nobody_special_and_is_watched() -> None:
 
 
 def test_what_links_lead_to_is_not_published(bundle: Path, cells: Path, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(sorted(cells.rglob("*.png"))[0].read_bytes() + b"SECRET")
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(sorted(cells.rglob("*.jpg"))[0].read_bytes() + b"SECRET")
     copied, tries = tmp_path / "bundle", tmp_path / "tries"
     shutil.copytree(bundle, copied)
     (copied / "more.txt").symlink_to(secret)
     (copied / "notes.txt").write_text("PRIVATE")
     tries.mkdir()
-    shutil.copy(sorted(cells.rglob("*.png"))[0], tries / "own.png")
-    (tries / "link.png").symlink_to(secret)
+    shutil.copy(sorted(cells.rglob("*.jpg"))[0], tries / "own.jpg")
+    (tries / "link.jpg").symlink_to(secret)
     (tries / "linked").symlink_to(cells)
     made = write_space(copied, tmp_path / "space", examples=tries)
-    assert [f.name for f in (made / "examples").iterdir()] == ["own.png"]
+    assert [f.name for f in (made / "examples").iterdir()] == ["own.jpg"]
     assert not [f for f in made.rglob("*") if f.is_file() and b"SECRET" in f.read_bytes()]
     names = {f.name for f in (made / "bundle").iterdir()}
     assert not names & {"more.txt", "notes.txt"}

@@ -35,11 +35,15 @@ SECONDS = 30.0
 STARTING = 120.0
 """Seconds that a process may take to start: a busy machine loads its libraries slowly."""
 
+PACKAGE = Path(errors.__file__).parent.parent
+
 Opened = tuple[Image.Image, float | None]
 
 
 class DecodingProcesses:
     """Decodes in a few processes, which start when they are first needed.
+
+    `trouble` says why nothing is decoded; it is "" while processes start.
 
     Parameters
     ----------
@@ -50,6 +54,7 @@ class DecodingProcesses:
     """
 
     def __init__(self, count: int | None = None, seconds: float = SECONDS) -> None:
+        self.trouble = ""
         self._seconds = seconds
         self._free: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         self.count = count or worker_count()
@@ -64,18 +69,17 @@ class DecodingProcesses:
         ImageError
             As decoding does; or if the process died of it or took too long.
         """
-        process = self._free.get()
+        process, in_step = self._free.get(), False
         try:
             if process is not None and not process.lives:
                 process.end()
                 process = None
-            process = process or _Process()
-            return process.ask(source, record, shown, self._seconds)
+            if process is None:
+                process = self._started()
+            answer = process.ask(source, record, shown, self._seconds)
+            in_step = True
         except (EOFError, OSError, ValueError) as error:
             late = process is not None and process.late
-            if process is not None:
-                process.end()
-            process = None
             LOG.warning("the process that decoded a picture ended (%s)", type(error).__name__)
             if late:
                 raise ImageError(
@@ -84,7 +88,19 @@ class DecodingProcesses:
                 ) from error
             raise ImageTooLarge(f"{shown} ended the process that decoded it.", SMALLER) from error
         finally:
-            self._free.put(process)
+            # Whatever has come between, what it still has to say is not the next picture's answer.
+            if process is not None and not in_step:
+                process.end()
+            self._free.put(process if in_step else None)
+        if isinstance(answer, CytowellError):
+            raise answer
+        return answer
+
+    def _started(self) -> _Process:
+        self.trouble = "Pictures cannot be decoded: the process that does it does not start."
+        process = _Process()
+        self.trouble = ""
+        return process
 
     def close(self) -> None:
         """End the processes that are idle; those that decode end when they have answered."""
@@ -104,6 +120,9 @@ class _Process:
         self.late = False
         # Libraries that start a thread per processor take address space for each.
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        # This very package, wherever this process has found it.
+        places = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        one["PYTHONPATH"] = os.pathsep.join(places)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cytowell.images.worker"],
             stdin=subprocess.PIPE,
@@ -111,7 +130,11 @@ class _Process:
             stderr=subprocess.DEVNULL,  # libraries' lines about broken files would fill the log
             env={**os.environ, **one},
         )
-        self._within(STARTING, self._said)
+        try:
+            self._within(STARTING, self._said)
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def lives(self) -> bool:
@@ -119,9 +142,9 @@ class _Process:
 
     def ask(
         self, source: str | Path | bytes, record: Preprocessing, shown: str, seconds: float
-    ) -> Opened:
-        opened: Opened = self._within(seconds, self._asked, source, record, shown)
-        return opened
+    ) -> Opened | CytowellError:
+        answer: Opened | CytowellError = self._within(seconds, self._asked, source, record, shown)
+        return answer
 
     def end(self) -> None:
         self._process.kill()
@@ -144,7 +167,9 @@ class _Process:
         self.late = True
         self._process.kill()
 
-    def _asked(self, source: str | Path | bytes, record: Preprocessing, shown: str) -> Opened:
+    def _asked(
+        self, source: str | Path | bytes, record: Preprocessing, shown: str
+    ) -> Opened | CytowellError:
         pipe = self._process.stdin
         assert pipe is not None
         data = source if isinstance(source, bytes) else b""
@@ -155,7 +180,7 @@ class _Process:
         pipe.flush()
         said = self._said()
         if "error" in said:
-            raise _error(said)
+            return _error(said)
         width, height = int(said["width"]), int(said["height"])
         cap((width, height), shown)
         return self._pixels(width, height), said["um_per_pixel"]

@@ -24,7 +24,7 @@ import cytowell
 from cytowell import registry as registered
 from cytowell.errors import RecipeError, StorageError
 from cytowell.images.decode import decode_with
-from cytowell.images.processes import shared
+from cytowell.images.processes import DecodingProcesses, shared
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.finding import finder
 from cytowell.serving.api import routes
@@ -169,7 +169,8 @@ def _application(
     )
     app.state.house = house
     app.include_router(routes(desk, limits, meters, jobs, looks))
-    loops = [loop for loop in (desk, jobs, inbox) if loop is not None]
+    pool = shared() if limits.decoders else None
+    loops = [loop for loop in (desk, jobs, inbox, pool) if loop is not None]
     _watched(app, loops, store, meters, registry)
     if later is not None:
         place = house.pages_folder
@@ -247,7 +248,7 @@ def _is_full(folder: Path) -> bool:
 
 def _watched(
     app: FastAPI,
-    loops: Sequence[Desk | Jobs | Inbox],
+    loops: Sequence[Desk | Jobs | Inbox | DecodingProcesses],
     store: Store | None,
     meters: Meters,
     registry: CollectorRegistry,
