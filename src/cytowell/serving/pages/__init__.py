@@ -15,7 +15,7 @@ import gradio as gr
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
-from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, t
+from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, key_in, t
 from cytowell.serving.pages.words import language_of, say
 
 LOOK = ("page.css", "keys.js")
@@ -61,7 +61,8 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
             return (*(old for _ in sittings), *(served for _ in classifiers))
 
         def greet(name: str, request: gr.Request) -> tuple[str, str]:
-            return _banner(house, language_of(request)), name
+            # With keys it is the key's owner who acts, whatever was typed.
+            return _banner(house, language_of(request)), house.person(key_in(request), name)[0]
 
         app.load(greet, [remembered], [banner, who], **PRIVATE)
         app.load(refresh, None, lists, **PRIVATE)
