@@ -65,4 +65,4 @@ def plain(said: Said) -> Said:
             raise CytowellError(f"{name} has more than {most} letters.", "Write less.")
     if said.number < 1:
         raise CytowellError("A first word has number 1.", "Reload the page.")
-    return replace(said, **texts)
+    return replace(said, label=texts["label"], who=texts["who"], why=texts["why"])

@@ -8,7 +8,7 @@ from alembic import op
 revision = "3"
 down_revision = "2"
 
-COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[object], str], ...] = (
+COLUMNS: tuple[tuple[str, str, sa.String | sa.Integer, str], ...] = (
     ("trail_end", "database", sa.String(32), ""),
     ("trail_end", "sealed", sa.Integer(), "0"),
     ("trail_end", "signature", sa.String(128), ""),
