@@ -284,7 +284,8 @@ def started(bundle: str, data: Path, inbox: Path) -> tuple[subprocess.Popen[str]
     while not (line := process.stderr.readline()).startswith("http://"):
         if not line:
             sys.exit("the server did not start")
-    threading.Thread(target=lambda: [None for _ in process.stderr or ()], daemon=True).start()
+    words = process.stderr
+    threading.Thread(target=lambda: [None for _ in words], daemon=True).start()
     port = int(line.split("/  ")[0].rsplit(":", 1)[1])
     end = time.monotonic() + 120
     while Asker(port).ask("GET", "/readyz", b"", {})[0] != 200:
@@ -332,7 +333,8 @@ def measure(given: argparse.Namespace, folder: Path) -> int:
     made = cytowell.write_samples(folder / "samples", "cells", per_class=-(-given.images // 5))
     # Names of their own: those of the sets repeat.
     files = []
-    for i, file in enumerate(sorted(walk(made["cells"]))[: given.images]):
+    cells = [f for f in sorted(walk(made["cells"])) if f.suffix == ".jpg"]
+    for i, file in enumerate(cells[: given.images]):
         files.append(folder / f"good-{i:03}{file.suffix}")
         shutil.copyfile(file, files[-1])
     images = [(f.name, f.read_bytes()) for f in files]

@@ -16,7 +16,15 @@ from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
 from cytowell.serving.lengths import WHO
 from cytowell.serving.pages import calls, counts, inbox, plates, review, teach
-from cytowell.serving.pages.parts import I18N, PRIVATE, choices, drawn, hold_lengths, t
+from cytowell.serving.pages.parts import (
+    I18N,
+    PRIVATE,
+    choices,
+    drawn,
+    hold_lengths,
+    key_in,
+    t,
+)
 from cytowell.serving.pages.words import language_of, say
 
 LOOK = ("page.css", "keys.js")
@@ -63,7 +71,9 @@ def blocks(house: House, watched: Inbox | None = None) -> Any:
 
         def greet(name: Any, request: gr.Request) -> tuple[str, str]:
             known = isinstance(name, str) and len(name) <= WHO  # kept by the browser, so anything
-            return _banner(house, language_of(request)), name if known else ""
+            # With keys it is the key's owner who acts, whatever was typed.
+            person = house.person(key_in(request), name if known else "")[0]
+            return _banner(house, language_of(request)), person
 
         app.load(greet, [remembered], [banner, who], **PRIVATE)
         app.load(refresh, None, lists, **PRIVATE)

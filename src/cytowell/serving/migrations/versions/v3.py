@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
 revision = "3"
 down_revision = "2"
 
-COLUMNS: tuple[tuple[str, str, Any, str], ...] = (
+COLUMNS: tuple[tuple[str, str, sa.String | sa.Integer, str], ...] = (
     ("trail_end", "database", sa.String(32), ""),
     ("trail_end", "sealed", sa.Integer(), "0"),
     ("trail_end", "signature", sa.String(128), ""),
