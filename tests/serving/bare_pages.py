@@ -20,7 +20,7 @@ import cytowell
 from cytowell.serving.desk import Desk
 from cytowell.serving.house import House
 from cytowell.serving.pages import mounted
-from cytowell.serving.signing import read_or_make
+from cytowell.serving.signing import key_file, read_or_make
 from cytowell.serving.sittings import Sittings
 from cytowell.serving.store import Store, url_of
 
@@ -28,12 +28,9 @@ from cytowell.serving.store import Store, url_of
 def main(bundle: str, folder: Path, forged: str) -> None:
     (folder / "pages").mkdir(parents=True)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "pages")
+    store = Store(url_of(folder), read_or_make(key_file(folder, "")))
     desk = Desk({"tiny": cytowell.load(bundle)}, workers=1)
-    house = House(
-        desk,
-        Sittings(Store(url_of(folder), read_or_make(folder / "audit.key")), folder / "sittings"),
-        folder,
-    )
+    house = House(desk, Sittings(store, folder / "sittings"), folder)
     app = mounted(FastAPI(), house, None, 1 << 20)
     inner = next(r.app for r in app.routes if getattr(r, "path", None) == "")
     with TestClient(app) as client:

@@ -161,3 +161,23 @@ def test_names_of_other_sites_are_not_answered_on_the_network(tiny: Bundle) -> N
             ("localhost:7860", 200), ("evil.example:7860", 421), ("192.168.1.5.evil.example", 421),
         ):  # fmt: skip
             assert client.get("/v1/models", headers={"host": host}).status_code == status, host
+
+
+def test_a_job_is_told_to_the_key_that_sent_it(tiny: Bundle, tmp_path: Path) -> None:
+    mine, theirs = {"x-api-key": KEY}, {"x-api-key": "another-long-and-random-key"}
+    image = {"files": ("a.png", b"none")}
+    keys = frozenset(digest_of(k["x-api-key"]) for k in (mine, theirs))
+    with TestClient(application({"tiny": tiny}, None, Places(tmp_path, pages=False))) as client:
+        nobodys = client.post("/v1/jobs", files=image).json()["job"]
+    guarded = application({"tiny": tiny}, Allowed(keys=keys), Places(tmp_path, pages=False))
+    with TestClient(guarded) as client:
+        job = client.post("/v1/jobs", headers=mine, files=image).json()["job"]
+        assert client.get(f"/v1/jobs/{job}", headers=mine).status_code == 200
+        for other in (f"/v1/jobs/{job}", f"/v1/jobs/{'0' * 32}"):
+            refused = client.get(other, headers=theirs)
+            assert (refused.status_code, refused.json()) == (
+                404, {"error": "There is no such job."},
+            )  # fmt: skip
+        assert client.get(f"/v1/jobs/{nobodys}", headers=theirs).status_code == 200
+    with TestClient(application({"tiny": tiny}, None, Places(tmp_path, pages=False))) as client:
+        assert client.get(f"/v1/jobs/{job}").status_code == 404

@@ -189,14 +189,14 @@ def _job_routes(router: APIRouter, desk: Desk, allowed: Allowed, jobs: Jobs) -> 
         name = _known(desk, bundle)
         images = await images_of(request, allowed.job)
         with _kept():
-            job = await anyio.to_thread.run_sync(jobs.add, name, images)
+            job = await anyio.to_thread.run_sync(jobs.add, name, images, _key_of(request))
         return Job(job=job, bundle=name, total=len(images), done=0, results=[])
 
     @router.get("/jobs/{job}")
-    async def state(job: Annotated[str, Path_(max_length=64)]) -> Job:
+    async def state(request: Request, job: Annotated[str, Path_(max_length=64)]) -> Job:
         """Say how far a job is, with the answers that are there."""
         with _kept():
-            found = await anyio.to_thread.run_sync(jobs.state, job)
+            found = await anyio.to_thread.run_sync(jobs.state, job, _key_of(request))
         if found is None:
             raise HTTPException(404, "There is no such job.")
         return Job.model_validate(
@@ -208,6 +208,11 @@ def _job_routes(router: APIRouter, desk: Desk, allowed: Allowed, jobs: Jobs) -> 
                 "results": [a for a in found.answers if a is not None],
             }
         )
+
+
+def _key_of(request: Request) -> str:
+    """Give the hash of the key that was shown, "" where there are none."""
+    return str(getattr(request.state, "key", ""))
 
 
 @contextlib.contextmanager

@@ -54,8 +54,13 @@ class Jobs:
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
-    def add(self, bundle: str, images: Sequence[Encoded]) -> str:
+    def add(self, bundle: str, images: Sequence[Encoded], owner: str = "") -> str:
         """Keep a job; give its name once images and rows are on disk.
+
+        Parameters
+        ----------
+        owner
+            Hash of the key that it is for; "" where there are none.
 
         Raises
         ------
@@ -78,7 +83,7 @@ class Jobs:
             _sync(place)
             _sync(self._folder)
             rows = [(i.name, hashlib.sha256(i.data).hexdigest()) for i in images]
-            self._store.add_job(job, name, rows)
+            self._store.add_job(job, name, rows, owner)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -92,9 +97,13 @@ class Jobs:
             return "Jobs are not worked off any more."
         return "Jobs cannot be worked off; the server's log says why." if self._failing else ""
 
-    def state(self, job: str) -> JobState | None:
-        """Give how far a job is."""
-        return self._store.job(job)
+    def state(self, job: str, key: str = "") -> JobState | None:
+        """Give how far a job is; None where there is none, or it is another key's.
+
+        A job that was sent when there were no keys is nobody's, and given to everybody.
+        """
+        found = self._store.job(job)
+        return None if found is None or found.owner not in ("", key) else found
 
     def close(self) -> None:
         """Stop; what is not done is done after the next start."""

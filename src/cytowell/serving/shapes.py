@@ -154,6 +154,10 @@ Count = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
 Number = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 
 
+Text = Annotated[str, Field(max_length=NAME)]
+Value = Text | int | float | bool | None
+
+
 class QuickSum(_Strict):
     """Counted wells of one series, or a table of wells with its layout."""
 
@@ -163,11 +167,11 @@ class QuickSum(_Strict):
     log10_dilutions: list[Number] = Field(default=[], max_length=1000, examples=[[-5, -6, -7, -8]])
     titrates: Literal["virus", "serum", ""] = ""
     volume: Number | None = Field(default=None, examples=[0.1])
-    rule: str = Field(default="", examples=["spearman-karber"])
-    layout: str = Field(default="", description="Name of a layout that comes along: favn ...")
-    positive: str = Field(default="", description="The class that is a positive well.")
+    rule: Text = Field(default="", examples=["spearman-karber"])
+    layout: Text = Field(default="", description="Name of a layout that comes along: favn ...")
+    positive: Text = Field(default="", description="The class that is a positive well.")
     reference_iu: Number | None = None
-    wells: list[dict[str, str | int | float | bool | None]] = Field(
+    wells: list[dict[Text, Value]] = Field(
         default=[],
         max_length=MOST_WELLS,
         description="Rows with plate, well and positive, or label and p_<class>.",
@@ -178,8 +182,8 @@ class Counted(BaseModel):
     """A call, with whatever other columns its table has."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    __pydantic_extra__: dict[str, str | int | float | bool | None]
-    label: str
+    __pydantic_extra__: dict[str, Value]
+    label: Text
 
 
 class Cells(_Strict):
@@ -190,6 +194,6 @@ class Cells(_Strict):
         max_length=1_000_000,
         examples=[[{"label": "neutrophil", "decided": True, "slide": "a"}]],
     )
-    by: str = ""
-    bundle: str = Field(default="", description="Served bundle that corrects the counts.")
+    by: Text = ""
+    bundle: Text = Field(default="", description="Served bundle that corrects the counts.")
     interval: Literal["goodman", "sison-glaz"] = "goodman"
