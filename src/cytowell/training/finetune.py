@@ -27,6 +27,7 @@ from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.sources.names import kinds
 from cytowell.training.loop import Job, Material, train
+from cytowell.training.mixstyle import attach
 from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
@@ -111,6 +112,8 @@ class FinetuneLearner:
             network.set_head(head.weight, head.bias)
         else:
             task.said("Features do not differ between images yet: the head starts from nothing.")
+        if s.mixstyle:
+            attach(backbone.body, s.mixstyle)
         task.folder.mkdir(parents=True, exist_ok=True)
         job = Job(
             settings=s,

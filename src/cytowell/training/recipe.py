@@ -87,6 +87,7 @@ _RANGES = {
     "focal_gamma": (0.0, 10.0),
     "reconstruction": (0.0, 100.0),
     "temperature": (0.001, 10.0),
+    "mixstyle": (0.0, 1.0),
     "projection": (2, 4096),
     "memory": (0, 1_000_000),
     "evaluations": (1, 10_000),
@@ -150,6 +151,9 @@ class Finetune:
         Before the head.
     subclass_weight
         Weight of a second head on sub-classes, where the data names them; dropped after training.
+    mixstyle
+        Probability that the early maps of a batch's images exchange their styles (Zhou et al.
+        2021): for a network that meets other laboratories.
     crop
         Share of the picture's shorter side; `auto` takes the widest centre on which a linear probe
         is not worse than on the best one by more than its standard error (`finetune.CENTRES`).
@@ -198,6 +202,7 @@ class Finetune:
     ema: float = 0.995
     dropout: float = 0.2
     subclass_weight: float = 0.5
+    mixstyle: float = 0.0
     crop: float | str = "auto"
     evaluations: int = 10
     patience: int = 6
