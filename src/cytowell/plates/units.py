@@ -36,10 +36,10 @@ def number(value: float, unit: str, rounding: str = NEAREST, threshold: float | 
     # Twelve digits: 0.1 as arithmetic leaves it is 0.1, and no bound moves by a step for that.
     exact = Decimal(f"{value:.12g}")
     if unit == "IU/mL":
-        shown = exact
+        shown, side = exact, None if threshold is None else Decimal(f"{threshold:.12g}")
         for decimals in range(2, 9):
             shown = exact.quantize(Decimal(1).scaleb(-decimals), rounding)
-            if threshold is None or (shown >= threshold) == (value >= threshold):
+            if side is None or (shown >= side) == (exact >= side):
                 break
         return f"{shown:f}"
     if not value > 0:
