@@ -191,9 +191,11 @@ def _line(
     if kind not in ("white", "erythroblast") or not white:
         return Line(name, count, None, None, None, kind=kind, review=_review(name, kind, None, {}))
     share = 100.0 * count / white
-    better = (None, None, None) if corrected is None else tuple(float(v) for v in corrected)
-    shown = share if better[0] is None else better[0]
-    return Line(name, count, share, *ends, *better, kind, _review(name, kind, shown, ranges))
+    if corrected is None:
+        return Line(name, count, share, *ends, kind=kind, review=_review(name, kind, share, ranges))
+    better, low, high = (float(v) for v in corrected)
+    review = _review(name, kind, better, ranges)
+    return Line(name, count, share, *ends, better, low, high, kind, review)
 
 
 @dataclass(frozen=True)
@@ -334,7 +336,8 @@ def true_cells(
         return cells
     known, left = confusion.sum(axis=1) + 0.5, np.asarray(errors.undecided) + 0.5
     decided = np.concatenate([[known / (known + left)], rng.beta(known, left, (draws, classes))])
-    return cells * (1 + open_share * (1 / np.maximum(decided, 1e-6) - 1))
+    whole: FloatArray = cells * (1 + open_share * (1 / np.maximum(decided, 1e-6) - 1))
+    return whole
 
 
 def _unmixed(counts: FloatArray, matrix: FloatArray) -> FloatArray:
