@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cytowell.evaluation.comparison import accuracy_interval, corrected_t_p, pairs
-from cytowell.evaluation.differential import KnownErrors, true_cells
+from cytowell.evaluation.misclassification import KnownErrors, true_cells
 
 GROUPS = (2, 3, 5, 7, 10, 20)
 FloatArray = npt.NDArray[np.float64]

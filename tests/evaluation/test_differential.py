@@ -10,13 +10,8 @@ import pytest
 
 from cytowell.errors import CountError
 from cytowell.evaluation.cell_kinds import kind_of
-from cytowell.evaluation.differential import (
-    Differential,
-    KnownErrors,
-    differential,
-    exact,
-    true_cells,
-)
+from cytowell.evaluation.differential import Differential, differential, exact
+from cytowell.evaluation.misclassification import KnownErrors, true_cells
 
 CLASSES = ("neutrophil", "lymphocyte", "ig", "erythroblast", "platelet")
 

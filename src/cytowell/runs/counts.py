@@ -16,7 +16,8 @@ import pandas as pd
 import cytowell
 from cytowell.errors import BadTable, CountError, RunError
 from cytowell.evaluation.cell_kinds import TAKEN_FOR
-from cytowell.evaluation.differential import Differential, KnownErrors, Line, differential
+from cytowell.evaluation.differential import Differential, Line, differential
+from cytowell.evaluation.misclassification import KnownErrors
 from cytowell.evaluation.pages import environment
 from cytowell.registry import did_you_mean
 from cytowell.runtime.bundle import Bundle
