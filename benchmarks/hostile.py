@@ -222,9 +222,9 @@ def finish_jobs(server: Server) -> int:
     for name in server.found.jobs:
         while True:
             status, said = asker.ask("GET", f"/v1/jobs/{name}", b"", {})
-            told: dict[str, Any] = (
-                json.loads(said) if status == 200 else {"total": 1, "done": 0, "results": []}
-            )
+            told: dict[str, Any] = {"total": 1, "done": 0, "results": []}
+            if status == 200:
+                told = json.loads(said)
             if told["done"] == told["total"] or time.monotonic() > end:
                 break
             time.sleep(0.5)
