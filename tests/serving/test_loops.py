@@ -44,14 +44,14 @@ def good(cells: Path) -> list[Path]:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is called after `breaks.jpg` fail in a way that nobody has foreseen."""
-    whole = pipeline.prepare
+    whole = cytowell.images.prepare
 
     def prepare(image: Any, record: Any, box: Any = None) -> Any:
         if image.size == (37, 23):
             raise ZeroDivisionError("division by zero")
         return whole(image, record, box)
 
-    monkeypatch.setattr(pipeline, "prepare", prepare)
+    monkeypatch.setattr("cytowell.runtime.pipeline.prepare", prepare)
     monkeypatch.setattr("cytowell.images.prepare", prepare)
 
 
