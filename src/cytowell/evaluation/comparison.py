@@ -244,7 +244,9 @@ def accuracy_interval(
     if images == len(rows) and len(names) == images:
         ends = wilson(accuracy * images / wider, images / wider)
         return ends if ends is not None else (float("nan"), float("nan"))
-    drawn = bootstrap(lambda truth, p: float(p.mean()), rows, right, groups, resamples=RESAMPLES)
+    drawn = bootstrap(
+        lambda truth, p: float(p.mean()), rows, right, groups, resamples=RESAMPLES, span=(0.0, 1.0)
+    )
     # Where no draw differs from another, each group counts as one image: it is never certain.
     few = wilson(accuracy * len(names) / wider, len(names) / wider)
     ends = few if drawn is None or drawn[0] == drawn[1] else drawn

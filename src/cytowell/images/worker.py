@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,7 +64,7 @@ def _answer(answers: BinaryIO, told: dict[str, object], data: bytes) -> None:
     answers.flush()
 
 
-def _say(answers: BinaryIO, said: dict[str, object]) -> None:
+def _say(answers: BinaryIO, said: Mapping[str, object]) -> None:
     answers.write(json.dumps(said).encode() + b"\n")
     answers.flush()
 
