@@ -132,7 +132,7 @@ def test_nothing_is_taken_until_the_next_card_is_shown(page: Any, address: str) 
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     assert page.get_attribute("#review-card", "aria-busy") == "true"
-    assert page.locator("#review-label").is_disabled()
+    assert page.locator("#review-label input").first.is_disabled()
     assert "Wait" in page.inner_text("#review-notice")
     assert "Wait" in press(page, "3")["refused"]
     page.click("#review-save", force=True)

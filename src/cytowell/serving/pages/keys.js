@@ -3,13 +3,17 @@
 // next card is shown, nothing is taken: a key is applied to the card that is seen, or visibly refused.
 window.cytowellReview = (() => {
   const GIVE_UP = 30000; // milliseconds after which the server is not waited for any more
-  const DRAWN = 60; // milliseconds until what has arrived is drawn
+  const DRAWN = 30; // milliseconds between two looks whether what has arrived is drawn
+  const LOOKS = 200; // such looks, at most
   let pending = 0;
   let doubt = false; // something was pressed that could not be taken: Enter alone confirms nothing
-  let last = "";
+  let last = ""; // the card that is drawn
+  let asked = ""; // the card that was drawn when something was sent
+  let unsent = false; // whether a choice was made on the card that is drawn, and not sent
   let timer = 0;
   const find = (selector) => document.querySelector(selector);
   const card = () => find("#review-card [data-card]");
+  const token = () => card()?.dataset.card ?? "";
   const chosen = () => find("#review-label input:checked");
   const label = () => chosen()?.value ?? (doubt ? "" : card()?.dataset.suggested ?? "");
   const tell = (word, refused) => {
@@ -35,15 +39,19 @@ window.cytowellReview = (() => {
   };
   const refuse = (word) => { doubt = true; tell(word, true); show(); };
   const lock = (given = []) => {
+    if (pending === 0) asked = token();
     pending += 1;
+    unsent = false;
     clearTimeout(timer);
     timer = setTimeout(() => { pending = 0; show(); }, GIVE_UP);
     tell("wait");
     show();
     return given;
   };
-  const unlock = () => {
+  // A card that has arrived is drawn a little later: until then it is the one before that is seen.
+  const unlock = (arrived, looks = LOOKS) => {
     setTimeout(() => {
+      if (arrived && token() && token() === asked && looks > 0) { unlock(arrived, looks - 1); return; }
       pending = Math.max(0, pending - 1);
       if (pending === 0) { clearTimeout(timer); tell(doubt ? "again" : "", doubt); }
       show();
@@ -67,12 +75,13 @@ window.cytowellReview = (() => {
   };
   // The word that is sent names the card on which it was said.
   const word = (given, nobody) => {
-    const said = { card: card()?.dataset.card ?? "", label: nobody ? "" : label(), nobody, why: find("#review-reason")?.value ?? "" };
+    const said = { card: token(), label: nobody ? "" : label(), nobody, why: find("#review-reason")?.value ?? "" };
     return [...given.slice(0, -1), JSON.stringify(said)];
   };
   document.addEventListener("change", (event) => {
     if (!event.target.closest("#review-label")) return;
     doubt = false;
+    unsent = true;
     tell("");
     show();
   });
@@ -106,12 +115,17 @@ window.cytowellReview = (() => {
   const speak = () => document.querySelectorAll(".live:not([aria-live])").forEach((part) => part.setAttribute("aria-live", "polite"));
   new MutationObserver(() => {
     speak();
-    const now = card()?.dataset.card ?? "";
+    const now = token();
     if (now === last) return;
     last = now;
+    doubt = doubt || unsent; // it was made on a card that has gone
+    unsent = false;
+    // The toolkit changes what is drawn in place: a mark that was set would stay for the next card.
+    for (const choice of document.querySelectorAll("#review-label input")) choice.checked = false;
+    if (find("#review-reason")) find("#review-reason").value = "";
     if (pending > 0) tell("wait");
     else if (doubt) tell("again", true);
     show();
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-card"] });
   return { lock, unlock, word };
 })();

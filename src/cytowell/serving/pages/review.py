@@ -38,7 +38,8 @@ NOTHING: Seen = {"sitting": "", "index": 0, "position": -1, "number": 0, "card":
 """What a person sees where there is nothing to be looked at."""
 
 LOCK = "(...given) => window.cytowellReview.lock(given)"
-UNLOCK = "() => window.cytowellReview.unlock()"
+ARRIVED = "() => window.cytowellReview.unlock(true)"
+UNLOCK = "() => window.cytowellReview.unlock(false)"
 WORD = "(...given) => window.cytowellReview.word(given, false)"
 NOBODY = "(...given) => window.cytowellReview.word(given, true)"
 
@@ -107,17 +108,18 @@ def page(house: House, sitting: Any) -> Any:
     def made_files(made: str, request: gr.Request) -> str:
         return files_of(house, language_of(request), made, "review")
 
-    def unlocked(event: Any, failed: bool = True) -> None:
-        event.then(None, None, None, js=UNLOCK)  # which does not come after a failure
-        if failed:
-            event.failure(None, None, None, js=UNLOCK)
+    def unlocked(event: Any) -> None:
+        event.then(None, None, None, js=ARRIVED)  # which does not come after a failure
+        event.failure(None, None, None, js=UNLOCK)
 
     for choice in (chosen, everything):
         unlocked(choice.change(opened, [chosen, everything], outputs, js=LOCK, **PRIVATE))
     for button, script in ((save, WORD), (cannot, NOBODY)):
         said = button.click(decided, [*stands, who, word], outputs, js=script, **PRIVATE)
-        unlocked(said, failed=False)
-        unlocked(said.failure(again, stands, outputs, **PRIVATE))
+        said.then(None, None, None, js=ARRIVED)
+        looked = said.failure(again, stands, outputs, **PRIVATE)
+        looked.then(None, None, None, js=UNLOCK)
+        looked.failure(None, None, None, js=UNLOCK)
     for button, step in ((skip, gr.State(1)), (back, gr.State(-1))):
         unlocked(button.click(moved, [step, *stands], outputs, **PRIVATE))
     make.click(made_files, [chosen], [files], **PRIVATE)
