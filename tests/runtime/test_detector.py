@@ -15,7 +15,7 @@ from PIL import Image
 import cytowell
 from cytowell.errors import BundleCorrupt, BundleError, RecipeError
 from cytowell.images.boxes import letterbox, overlaps
-from cytowell.runtime.boxes import suppress, tiles
+from cytowell.runtime.boxes import suppress, tiles, without_pieces
 from cytowell.runtime.detector import decode, load_detector
 from cytowell.runtime.detector_facts import DetectorFacts, Reading
 from cytowell.runtime.imported import import_network
@@ -289,3 +289,20 @@ def test_cells_are_found_cut_out_called_and_judged(
     wrong = cli("detect", "evaluate", str(tmp_path / "detector"), str(photographs / "boxes.csv"))
     assert wrong.status == 2
     assert "blue" in wrong.err
+
+
+def test_a_piece_of_a_larger_box_is_none_of_its_own() -> None:
+    whole, piece, inside, other = (
+        [0, 0, 100, 100],
+        [0, 60, 90, 100],
+        [5, 5, 60, 60],
+        [0, 50, 50, 99],
+    )
+    corners = np.array([whole, piece, inside, other], dtype=np.float64)
+    cut = np.array([False, True, False, True])
+    labels = np.array([0, 0, 0, 1])
+    assert without_pieces(corners, labels, cut).tolist() == [0, 2, 3]
+    half = np.array([[0, 0, 100, 100], [90, 0, 200, 90]], dtype=np.float64)
+    assert without_pieces(half, np.zeros(2, np.int64), np.array([False, True])).tolist() == [0, 1]
+    none = without_pieces(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+    assert none.tolist() == []

@@ -27,7 +27,7 @@ from cytowell.types import COUNTED, Predictions, Sample
 
 Runner = Callable[..., Any]
 
-HELD = ("BloodImage_00001", "BloodImage_00005", "BloodImage_00010")
+HELD = ("BloodImage_00014", "BloodImage_00005", "BloodImage_00010", "BloodImage_00001")
 """Photographs that stayed out of the training."""
 
 

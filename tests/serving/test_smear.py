@@ -39,7 +39,7 @@ def white(bundle: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def smear(data: Path) -> Path:
     """Give a smear photograph that taught nothing."""
-    return data / "bccd" / "JPEGImages" / "BloodImage_00001.jpg"
+    return data / "bccd" / "JPEGImages" / "BloodImage_00014.jpg"
 
 
 @pytest.fixture

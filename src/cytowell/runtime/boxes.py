@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from cytowell.images.boxes import overlaps
-from cytowell.types import FloatArray, IntArray
+from cytowell.types import BoolArray, FloatArray, IntArray
+
+PIECE = 0.6
+"""Share of a box that an edge has cut, from which on a larger one holds what it shows."""
 
 
 def suppress(corners: FloatArray, scores: FloatArray, labels: IntArray, most: float) -> IntArray:
@@ -26,6 +29,25 @@ def suppress(corners: FloatArray, scores: FloatArray, labels: IntArray, most: fl
         kept.append(int(first))
         waiting = waiting[overlaps(apart[first], apart[waiting]) <= most]
     return np.array(kept, dtype=np.int64)
+
+
+def without_pieces(corners: FloatArray, labels: IntArray, cut: BoolArray) -> IntArray:
+    """Give positions of the boxes that are no piece of a larger one of their class.
+
+    Parameters
+    ----------
+    cut
+        Which boxes an edge of a tile cuts: others may lie in one another.
+    """
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    fine = np.ones(len(corners), dtype=np.bool_)
+    for i in np.flatnonzero(cut):
+        larger = (labels == labels[i]) & (areas > areas[i])
+        low = np.maximum(corners[i, :2], corners[larger, :2])
+        high = np.minimum(corners[i, 2:], corners[larger, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        fine[i] = shared.max(initial=0.0) < PIECE * areas[i]
+    return np.flatnonzero(fine)
 
 
 def tiles(size: tuple[int, int], side: int, shared: float) -> Iterator[tuple[int, int, int, int]]:

@@ -23,14 +23,18 @@ from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, ImageError
 from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
+<<<<<<< HEAD
 from cytowell.images.failures import reading
 from cytowell.runtime.boxes import suppress, tiles
+=======
+from cytowell.runtime.boxes import suppress, tiles, without_pieces
+>>>>>>> detector
 from cytowell.runtime.detector_facts import STRIDES, DetectorFacts
 from cytowell.runtime.ruler import whole_cells
 from cytowell.runtime.sealed import AGAIN, RECORD, SUMS, complete, opened, seal
 from cytowell.runtime.session import first_line, open_network, refuse_outside
 from cytowell.storage import is_there, replacing_folder
-from cytowell.types import Box, FloatArray, IntArray, Pixels
+from cytowell.types import BoolArray, Box, FloatArray, IntArray, Pixels
 
 NETWORK = "detector.onnx"
 CARD = "MODEL_CARD.md"
@@ -40,6 +44,9 @@ SHIPPED = "smear"
 
 SHARED = 0.25
 """Part of a tile's side that its neighbour covers too: what one cuts the other sees whole."""
+
+AT_EDGE = 0.01
+"""Share of a tile's side within which a box ends at its edge."""
 
 LARGER = 1.5
 """Times the size of photographs that were learnt from at which one is looked at in tiles."""
@@ -53,6 +60,9 @@ FEWEST = 5
 CLEAR, USUAL = 30.0, 42.0
 """Diameter of a red cell in pixels of the input, from which on it is as large as those learnt from;
 and as which it is seen in tiles, where a white cell is smaller than what two neighbours share."""
+
+NEAR = 1.25
+"""Factor between two sides of tiles from which on it is worth looking again."""
 
 LOOKS = 3
 """Times a photograph is looked at, at most: what is found too small may be no cell."""
@@ -149,7 +159,7 @@ class Detector:
         for _ in range(LOOKS):
             found = self._tiled(photograph, side, least, threads)
             better = self._better_side(found, photograph.size, side)
-            if better >= side:
+            if better == side:
                 break
             side = better
         return found
@@ -159,25 +169,34 @@ class Detector:
         label = self.classes.index(self.facts.ruler)
         sure = np.flatnonzero(found.scores >= self.facts.score)
         boxes = [found.boxes[i] for i in sure]
-        diameters = whole_cells(boxes, found.labels[sure], label, size)
+        # Roughly is enough here, and a crowded photograph has few cells that nothing covers.
+        diameters = whole_cells(boxes, found.labels[sure], label, size, touching=1.0)
+        whole, usual = max(size), self.facts.photograph
         if len(diameters) < FEWEST:
-            large = self.facts.photograph and max(size) > LARGER * self.facts.photograph
-            return min(side, self.facts.photograph) if large else side
-        diameter, shown = float(np.median(diameters)), self.facts.reading.side
-        return side if diameter * shown >= CLEAR * side else round(diameter * shown / USUAL)
+            return min(side, usual) if usual and whole > LARGER * usual else side
+        seen = float(np.median(diameters)) * self.facts.reading.side
+        if side >= whole and seen >= CLEAR * side:
+            return side
+        better = round(seen / USUAL)
+        return side if side / NEAR <= better <= side * NEAR else min(better, whole)
 
     def _tiled(self, photograph: Image.Image, side: int, least: float, threads: int) -> Found:
         """Find objects in tiles of this side; the whole photograph is one of its longer side."""
-        corners, scores, labels = [], [], []
+        corners, scores, labels, pieces = [], [], [], []
         for left, top, right, bottom in tiles(photograph.size, side, SHARED):
             part = photograph.crop((left, top, right, bottom))
             c, s, k = self._looked_at(part, least, threads)
-            inner = _uncut(c, part.size, (left, top), photograph.size)
+            cut = _cut(c, part.size, (left, top), photograph.size)
+            # What is smaller than the part that neighbours share is whole in one of them.
+            large = (c[:, 2:] - c[:, :2]).max(axis=1, initial=0.0) > SHARED * max(part.size)
+            inner = np.flatnonzero(~cut | large)
+            pieces.append(cut[inner])
             corners.append(c[inner] + [left, top, left, top])
             scores.append(s[inner])
             labels.append(k[inner])
         every = np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
-        return kept(*every, photograph.size, self.facts.overlap)
+        rows = without_pieces(every[0], every[2], np.concatenate(pieces))
+        return kept(*(part[rows] for part in every), photograph.size, self.facts.overlap)
 
     def raw(self, pixels: Pixels, threads: int = 0) -> list[Any]:
         """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
@@ -290,27 +309,23 @@ def _placed(rows: FloatArray, side: int) -> FloatArray:
     return out
 
 
-def _uncut(
+def _cut(
     corners: FloatArray, size: tuple[int, int], start: tuple[int, int], whole: tuple[int, int]
-) -> IntArray:
-    """Give positions of boxes that no inner edge of a tile cuts, or that are too large to be whole.
-
-    What is smaller than the part that neighbours share is whole in one of them.
-    """
+) -> BoolArray:
+    """Say which boxes an inner edge of a tile cuts; (N,)."""
     left, top = start
+    near = max(1.0, AT_EDGE * max(size))
     right, bottom = left + size[0] < whole[0], top + size[1] < whole[1]
-    fine = np.ones(len(corners), dtype=np.bool_)
-    for cuts, inside in (
-        (left > 0, corners[:, 0] > 1.0),
-        (top > 0, corners[:, 1] > 1.0),
-        (right, corners[:, 2] < size[0] - 1.0),
-        (bottom, corners[:, 3] < size[1] - 1.0),
+    cut = np.zeros(len(corners), dtype=np.bool_)
+    for cuts, reaches in (
+        (left > 0, corners[:, 0] <= near),
+        (top > 0, corners[:, 1] <= near),
+        (right, corners[:, 2] >= size[0] - near),
+        (bottom, corners[:, 3] >= size[1] - near),
     ):
         if cuts:
-            fine &= inside
-    shared = SHARED * max(size)
-    fine |= (corners[:, 2:] - corners[:, :2]).max(axis=1, initial=0.0) > shared
-    return np.flatnonzero(fine)
+            cut |= reaches
+    return cut
 
 
 def load_detector(bundle: str | Path) -> Detector:

@@ -62,7 +62,11 @@ class Ruler:
 
 
 def whole_cells(
-    boxes: Sequence[Box], labels: IntArray, label: int, size: tuple[int, int]
+    boxes: Sequence[Box],
+    labels: IntArray,
+    label: int,
+    size: tuple[int, int],
+    touching: float = TOUCHING,
 ) -> FloatArray:
     """Give the diameters in pixels of a photograph's whole cells of one class; (M,).
 
@@ -77,6 +81,8 @@ def whole_cells(
         The class that is measured.
     size
         Width and height of the photograph.
+    touching
+        Share of a cell's own box that another may cover.
     """
     if not len(boxes):
         return np.zeros(0)
@@ -91,7 +97,7 @@ def whole_cells(
         both = np.minimum(high[i], high) - np.maximum(low[i], low)
         covered = np.clip(both, 0, None).prod(axis=1)
         covered[i] = 0.0
-        if covered.max(initial=0.0) <= TOUCHING * sides[i].prod():
+        if covered.max(initial=0.0) <= touching * sides[i].prod():
             out.append(float(np.sqrt(sides[i].prod())))
     return np.array(out)
 
