@@ -23,12 +23,8 @@ from cytowell import registry
 from cytowell.errors import BundleCorrupt, BundleError, ImageError
 from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
-<<<<<<< HEAD
 from cytowell.images.failures import reading
-from cytowell.runtime.boxes import suppress, tiles
-=======
 from cytowell.runtime.boxes import suppress, tiles, without_pieces
->>>>>>> detector
 from cytowell.runtime.detector_facts import STRIDES, DetectorFacts
 from cytowell.runtime.ruler import whole_cells
 from cytowell.runtime.sealed import AGAIN, RECORD, SUMS, complete, opened, seal
