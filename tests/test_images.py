@@ -362,7 +362,7 @@ def test_settings_that_cannot_hold(settings: dict[str, Any], words: str) -> None
 def test_the_record_travels_as_json() -> None:
     record = Preprocessing(64, 0.8, "box", 2, (2, 0, 1), (0, 4095))
     assert Preprocessing.from_json(record.to_json()) == record
-    listed = record.to_json() | {"channels": [2, 0, 1], "window": [0, 4095], "later": "unknown"}
+    listed = record.to_json() | {"channels": [2, 0, 1], "window": [0, 4095]}
     assert Preprocessing.from_json(listed) == record
 
 

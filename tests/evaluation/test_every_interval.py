@@ -37,7 +37,7 @@ SHOWN = {
     "evaluation.differential:_intervals": "a differential count",
     "evaluation.differential:exact": "a differential count",
     "evaluation.differential:correct": "a differential count",
-    "evaluation.differential:_corrected": "a differential count",
+    "evaluation.correction:corrected": "a differential count",
     "evaluation.figures:reliability_plot.draw": "Wilson",
     "evaluation.intervals:wilson": "Wilson",
     "evaluation.intervals:percentile_interval": "bootstrap and Wilson",
@@ -63,6 +63,8 @@ OTHERS = {
     "checks.duplicates:_tolerance": "a limit for likeness",
     "checks.scan:_light": "the light of a picture",
     "checks.scan:_detail": "the detail of a picture",
+    "images.cell:_nucleus": "the stain of a picture",
+    "images.cell:light_of": "the light of a picture",
     "plates.lattice:_worth": "a score",
 }
 """What takes a quantile for another purpose."""

@@ -80,6 +80,12 @@ def percentile_interval(
     return low, high
 
 
+def is_point(ends: Interval) -> bool:
+    """Whether an interval has no width but that of rounding: draws of one value differ by that."""
+    low, high = ends
+    return low == high or high - low <= 1e-9 * max(1.0, abs(low), abs(high))
+
+
 def unseen(value: float, groups: int, span: Interval = (0.0, 1.0)) -> Interval:
     """Bound a mean of which every group shows the same: other groups may not have been met.
 
@@ -153,6 +159,6 @@ def bootstrap(
             except ValueError:
                 values.append(np.nan)
     ends = percentile_interval(np.array(values), len(names), span)
-    if ends is None or ends[0] < ends[1]:
+    if ends is None or not is_point(ends):
         return ends
     return None if span is None else unseen(ends[0], len(names), span)

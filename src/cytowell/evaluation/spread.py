@@ -9,6 +9,7 @@ import numpy as np
 from cytowell.evaluation import scores
 from cytowell.evaluation.intervals import (
     Interval,
+    is_point,
     percentile_interval,
     resample_weights,
     wilson,
@@ -76,7 +77,7 @@ def interval(
         return _stand_in(judged, key, value)
     count = judged.groups if rows is None else judged.groups_where(rows)
     ends = percentile_interval(drawn[key], count, _SPANS.get(key, (0.0, 1.0)))
-    if ends is None or ends[0] == ends[1]:
+    if ends is None or is_point(ends):
         return None
     return min(ends[0], value), max(ends[1], value)
 
