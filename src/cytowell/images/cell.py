@@ -55,8 +55,12 @@ UNFOUND = 0.75
 SEVERAL = 0.4
 """Share of the nucleus' area from which another one in the picture is a second cell."""
 
-NEAR = 0.3
-"""Lobes that lie nearer than this share of the nucleus' diameter are parts of it."""
+NEAR, APART = 0.3, 0.8
+"""Lobes that lie nearer than the first share of the nucleus' diameter are parts of it; what lies
+nearer than the second may be one, and is no other cell."""
+
+MEANT = 2.0
+"""A cell is the one that is meant if all others lie this many times as far from the middle."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class MeasuredCell:
     found
         Whether a nucleus was found; if not, the values are those of the box or the picture.
     several
-        Whether the picture shows a second nucleus of that kind.
+        Whether the picture shows a second nucleus of that kind, and its middle does not tell which
+        of the cells is meant.
     """
 
     light: tuple[float, float, float] | None
@@ -239,7 +244,9 @@ def _nucleus(
     kept, others = _lobes(parts, areas, main)
     y, x = np.nonzero(kept)
     diameter = 4 * math.sqrt((float(x.var()) + float(y.var())) / 2 + 1 / 12)
-    several = any(areas[i] >= SEVERAL * kept.sum() for i in others)
+    own = math.hypot(x.mean() - middle[0] / scale, y.mean() - middle[1] / scale)
+    reach = MEANT * own + 0.05 * min(wide, tall)
+    several = any(areas[i] >= SEVERAL * kept.sum() and away[i] < reach for i in others)
     return (
         (float(x.mean()) + 0.5) * scale,
         (float(y.mean()) + 0.5) * scale,
@@ -251,7 +258,7 @@ def _nucleus(
 def _lobes(
     parts: npt.NDArray[np.int32], areas: npt.NDArray[np.float64], main: int
 ) -> tuple[npt.NDArray[np.bool_], list[int]]:
-    """Give the pixels of a nucleus with all its lobes, and which parts are none of them."""
+    """Give the pixels of a nucleus with all its lobes, and which parts are of other cells."""
     kept = parts == main + 1
     further = [i for i in range(len(areas)) if i != main and areas[i] > 0.05 * areas[main]]
     if not further:
@@ -263,7 +270,7 @@ def _lobes(
         here = parts == i + 1
         if areas[i] < 1.5 * areas[main] and distance[here].min() < reach:
             kept = kept | here
-        else:
+        elif distance[here].min() >= reach * APART / NEAR:
             others.append(i)
     return kept, others
 
