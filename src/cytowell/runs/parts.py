@@ -21,7 +21,7 @@ def divide(
     """Give the split, and whether it holds nothing back because a class has few images.
 
     What the user set aside, in a split file or by the data, stays set aside however few images
-    there are; without a validation part the frozen learner calibrates out of fold.
+    there are; few images without a validation part calibrate out of fold.
 
     Raises
     ------
@@ -33,9 +33,10 @@ def divide(
     rarest = int(np.bincount(dataset.labels[usable], minlength=len(dataset.classes)).min())
     units = splits.units_of(dataset, findings, recipe.by_image)
     frozen = recipe.learner == "frozen"
+    few = frozen and rarest < FEW
     given = _given(dataset, recipe, split)
     set_aside = bool(np.isin(given[usable], ("validation", "test")).any())
-    if frozen and rarest < FEW and not set_aside:
+    if few and not set_aside:
         kept = usable & (given != "excluded")
         splits.require_classes(dataset, kept)
         _require_two_units(dataset, units, kept)
@@ -51,7 +52,7 @@ def divide(
         splits.refuse_torn(made.parts, units, dataset)
     else:
         # Few images calibrate better out of fold than by the two or three that could be cut off.
-        made = _made(dataset, findings, recipe, frozen and rarest < FEW)
+        made = _made(dataset, findings, recipe, few)
     if frozen and len(np.unique(units[made.train])) < 2:
         raise SplitError(
             "All images of the training part belong to one group, or are copies of one another: "
@@ -59,10 +60,12 @@ def divide(
             "Mark images of other groups as train, or ask for --by-image.",
         )
     for part, purpose in (("validation", "calibrate"), ("test", "judge")):
-        if not len(made.where(part)) and not (frozen and part == "validation"):
+        if not len(made.where(part)) and not (few and part == "validation"):
             raise TooFewImages(
                 f"No image is left to {purpose}: the split has no {part} part.",
-                f"Mark images as {part} in the split, or leave it away to have one made.",
+                "Add images, or use --learner frozen, which needs fewest."
+                if split is None
+                else f"Mark images as {part} in the split, or leave it away to have one made.",
             )
     return made, False
 
