@@ -19,7 +19,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import cytowell
+from cytowell.evaluation.calibration import fit_farthest
 from cytowell.export.bundle import export
 from cytowell.images import CellView, Preprocessing, load_many
 from cytowell.learners.contract import Task
@@ -35,7 +36,7 @@ from cytowell.runs.recipe import Recipe, make
 from cytowell.runtime.bundle import Bundle
 from cytowell.training.finetune import LEARNER, Trained
 from cytowell.training.recipe import Augmentation, Finetune
-from cytowell.types import Box, Dataset, IntArray, Pixels, Sample
+from cytowell.types import BoolArray, Box, Dataset, FloatArray, IntArray, Pixels, Sample
 from machine import data_folder
 
 KINDS = {
@@ -49,6 +50,9 @@ KINDS = {
 
 READ = Path(__file__).with_name("white_cells.csv")
 SEED = 7
+WRONG_HOME, WRONG_AWAY, DECIDED_HOME = 0.01, 0.03, 0.97
+"""Shares of the calls made that may be wrong, and of home that has to be decided."""
+
 PROVEN = 64
 """Real images on which PyTorch and ONNX Runtime must agree."""
 
@@ -166,6 +170,19 @@ def fit(
     return LEARNER.fit(task), data, rows
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Of N images: probability of the likeliest class, distance, and whether it is right; (N,)."""
+
+    top: FloatArray
+    distance: FloatArray
+    right: BoolArray
+
+    def decided(self, probability: float, distance: float) -> BoolArray:
+        """Say where a call would be made."""
+        return (self.top >= probability) & (self.distance <= distance)
+
+
 def seal(
     trained: Trained, data: Dataset, rows: IntArray, validation: IntArray, folder: Path
 ) -> Bundle:
@@ -177,6 +194,45 @@ def seal(
     shutil.rmtree(folder, ignore_errors=True)
     done.bundle.save(folder, "# Draft\n")
     return cytowell.load(folder)
+
+
+def outcomes(bundle: Bundle, samples: Sequence[Sample]) -> Outcomes:
+    """Give what a bundle says of samples: likeliest probability, distance, and whether it is right.
+
+    What is in doubt for what was seen (no nucleus, several cells) is never decided: its probability
+    counts as 0.
+    """
+    top, far, right = [], [], []
+    assert bundle.statistics is not None, "a bundle of its own has them"
+    for batch in bundle.features(samples):
+        p = bundle.probabilities(batch.features)
+        fine = np.array([not doubt for doubt in batch.doubts])
+        top.append(np.where(fine, p.max(axis=1), 0.0))
+        far.append(bundle.statistics.distance(batch.features))
+        told = [bundle.classes[i] for i in p.argmax(axis=1)]
+        truth = [batch.samples[i].label for i in batch.called]
+        right.append(np.array([t == u for t, u in zip(told, truth, strict=True)]))
+    return Outcomes(np.concatenate(top), np.concatenate(far), np.concatenate(right))
+
+
+def limits(home: Outcomes, away: Outcomes) -> tuple[float, float]:
+    """Choose the least probability of a call, and how many times the home limit a distance may be.
+
+    As much as possible is decided away where at most `WRONG_AWAY` of the calls made are wrong there
+    and at most `WRONG_HOME` at home, and `DECIDED_HOME` of home is still decided.
+    """
+    near = fit_farthest(home.distance)
+    best, chosen = -1.0, (0.999, 1.0)
+    for p in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995):
+        for times in (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0):
+            kept_home = home.decided(p, times * near)
+            kept_away = away.decided(p, times * near)
+            wrong_home = (~home.right[kept_home]).mean() if kept_home.any() else 1.0
+            wrong_away = (~away.right[kept_away]).mean() if kept_away.any() else 1.0
+            fits = wrong_home <= WRONG_HOME and wrong_away <= WRONG_AWAY
+            if fits and kept_home.mean() >= DECIDED_HOME and kept_away.mean() > best:
+                best, chosen = float(kept_away.mean()), (p, times)
+    return chosen
 
 
 def _pixels(data: Dataset, record: Preprocessing) -> Iterator[Pixels]:

@@ -53,7 +53,7 @@ def test_another_head_is_noticed(
     wrong = Bundle(loaded.facts, loaded.head, loaded.statistics, loaded.model)
     model = single.single(wrong)
     wrong.head = type(loaded.head)(-loaded.head.weight, loaded.head.bias)
-    monkeypatch.setattr(single, "single", lambda bundle: model)
+    monkeypatch.setattr(single, "single", lambda bundle, shown: model)
     with pytest.raises(ParityError, match="differs from the bundle"):
         single.write(wrong, tmp_path / "whole.onnx")
     assert not (tmp_path / "whole.onnx").exists()

@@ -133,3 +133,38 @@ def test_a_gpu_changes_images_as_the_processor_does() -> None:
     there = augment(shown.cuda(), 48, Augmentation(), generator(3))
     assert there.is_cuda
     assert float((there.cpu() - here).abs().mean()) < 0.5
+
+
+def test_another_laboratory_changes_every_image_and_leaves_white_white() -> None:
+    how = replace(NONE, laboratory=1.0)
+    shown = pictures(12)
+    out = augment(shown, 48, how, generator())
+    plain = augment(shown, 48, NONE, generator())
+    apart = (out - plain).abs().mean(dim=(1, 2, 3))
+    assert (apart > 2).all()
+    assert out.min() >= 0
+    assert out.max() <= 255
+    white = torch.full((64, 56, 56, 3), 245, dtype=torch.uint8)
+    kept = augment(white, 48, how, generator(1)).mean(dim=(1, 2, 3))
+    assert kept.min() > 170
+    assert kept.median() > 215
+
+
+def test_stretching_keeps_the_middle_and_the_area() -> None:
+    how = replace(NONE, aspect=0.3)
+    disc = torch.zeros(30, 64, 64, 3, dtype=torch.uint8)
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disc[:, ((y - 31.5) ** 2 + (x - 31.5) ** 2) < 15**2] = 255
+    out = augment(disc, 64, how, generator())[:, 0] / 255
+    area = out.sum(dim=(1, 2)) / (disc[0, :, :, 0].float() / 255).sum()
+    assert ((area - 1).abs() < 0.06).all()
+    wide = (out.amax(dim=1) > 0.5).sum(dim=1)
+    assert wide.max() - wide.min() >= 4
+
+
+def test_beyond_the_picture_is_what_is_said_to_be_empty() -> None:
+    how = replace(NONE, scale=0.0, shift=0.4)
+    black = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
+    out = augment(black, 32, how, generator(), empty=245.0)
+    assert out.max() > 240
+    assert augment(black, 32, how, generator()).max() == 0
