@@ -5,9 +5,10 @@
     python benchmarks/blood.py final --out runs/blood     (the same, with everything)
 
 The twin is trained on 77 % of PBC and on Raabin's white cells; PBC's test part, and the white
-cells of BCCD and BCD, two laboratories that taught it nothing, evaluate it. The final bundle is
-trained, from the same first stage, on all images but PBC's validation part and the photographs of
-BCCD that ship as examples; what the twin was measured on says what it is worth.
+cells of BCCD (BCD shows the same photographs, resized and changed), a laboratory that taught it
+nothing, evaluate it. The final bundle is trained, from the same first stage, on all images but
+PBC's validation part and the photographs of BCCD that ship as examples; what the twin was measured
+on says what it is worth.
 
 White cells of other laboratories were labelled for this project by eye, by two readers who did
 not know of one another (`white_cells.csv`); only cells on which both agree are used.
@@ -77,7 +78,7 @@ TRAVEL = replace(
     augmentation=replace(SETTINGS.augmentation, scale=0.45, laboratory=1.3),
 )
 """The second stage: fewer pixels, wider augmentation, exchanged styles. After the first stage alone
-white cells of laboratories that taught nothing were called worse than after its first phase."""
+white cells of a laboratory that taught nothing were called worse than after its first phase."""
 
 
 def pbc() -> Dataset:
