@@ -61,6 +61,10 @@ def test_the_readme_walk_runs(tmp_path: Path) -> None:
     (tmp_path / "new.jpg").write_bytes(picture.read_bytes())
     plate = next(iter(sorted(made["plates"].rglob("plate-96-*.jpg"))))
     (tmp_path / "plate.jpg").write_bytes(plate.read_bytes())
+    smears = write_samples(tmp_path / "real", "smear")["smear"]
+    (tmp_path / "smears").mkdir()
+    for photograph in sorted(smears.glob("*.jpg"))[:2]:
+        (tmp_path / "smears" / photograph.name).write_bytes(photograph.read_bytes())
     before = (
         "import cytowell.runs.recipe\n"
         "cytowell.runs.recipe.default_learner = lambda: ('frozen', '')\n"
@@ -69,6 +73,7 @@ def test_the_readme_walk_runs(tmp_path: Path) -> None:
         "assert len(calls) == 1 and len(wells) == 96\n"
         "assert titres.layout.wells == 96 and len(titres.runs) == 1\n"
         "assert callable(app)\n"
+        "assert counted.measures['all'].fields == 2\n"
     )
     subprocess.run(
         [sys.executable, "-c", before + found[1] + after], cwd=tmp_path, check=True, timeout=300
