@@ -211,9 +211,11 @@ def find_plates(pixels: Pixels) -> list[Plate]:
         # What is left beside a plate is another plate, as plain as the first, or chance.
         if found and lattice.scores.mean() < 0.6 * found[0].lattice.scores.mean():
             continue
-        plate = plate_of(edges, lattice, radius)
-        if plate is not None and not any(other.covers(plate.centres) for other in found):
-            found.append(plate)
+        found += [
+            plate
+            for plate in plate_of(edges, lattice, radius)
+            if not any(other.covers(plate.centres) for other in found)
+        ]
     return found
 
 
@@ -249,31 +251,26 @@ def _named(plates: list[Plate], rotate: int, scale: FloatArray, whole: tuple[int
     reasons = []
     for number, plate in enumerate(plates, 1):
         inside = plate.inside
-        named, said = well_names(inside.shape, rotate)
+        named, said = names_of(plate, rotate)
         boxes += [_scaled(box, scale, whole) for box in plate.boxes()]
         numbers += [str(number)] * int(inside.sum())
         names += [str(named[r, c]) for r, c in zip(*np.nonzero(inside), strict=True)]
         sure += np.clip(plate.scores[inside], 0.0, 1.0).tolist()
-        reasons += [said] if said else []
-        reasons += _partly(plate)
+        reasons += [part for part in (said, plate.verdict.reason) if part]
     if len(plates) > 1:
         reasons.insert(0, f"{len(plates)} plates, numbered from the left")
     return Wells(tuple(boxes), tuple(numbers), tuple(names), np.array(sure), "; ".join(reasons))
 
 
-def _partly(plate: Plate) -> list[str]:
-    """Say what is missing of a plate."""
-    count = int(plate.inside.sum())
-    if plate.certain and count == plate.wells:
-        return []
-    if count == plate.wells:
-        return [f"the {count} wells may be a part of a larger plate: no edge of it is in sight"]
-    where = (
-        "its edges tell which"
-        if plate.certain
-        else "no edge of the plate tells which, so they are numbered from the upper left"
-    )
-    return [f"{count} wells of a plate of {plate.wells} are in sight; {where}"]
+def names_of(plate: Plate, rotate: int) -> tuple[npt.NDArray[np.str_], str]:
+    """Give the names of a plate's places (rows, columns), "" where they are not known, and why."""
+    verdict = plate.verdict
+    rows, columns = plate.scores.shape
+    if verdict.origin is None:
+        return np.full((rows, columns), ""), ""
+    named, said = well_names(verdict.shape, rotate)
+    row, column = verdict.origin
+    return named[row : row + rows, column : column + columns], said
 
 
 def well_names(shape: tuple[int, int], rotate: int = 0) -> tuple[npt.NDArray[np.str_], str]:
