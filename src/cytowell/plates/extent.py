@@ -88,8 +88,8 @@ class Verdict:
         return (long, short) if self.upright else (short, long)
 
 
-def extents(grid: FloatArray, start: Extent) -> list[Extent]:
-    """Give the windows of rows and columns that are seen, the likeliest first.
+def extent(grid: FloatArray, start: Extent) -> Extent:
+    """Give the window of rows and columns that are seen.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def extents(grid: FloatArray, start: Extent) -> list[Extent]:
         window = replace(window, row=rows[0], rows=rows[1])
         columns = _run(grid[window.row : window.row + window.rows].T, window.column)
         window = replace(window, column=columns[0], columns=columns[1])
-    return [window]
+    return window
 
 
 def _run(lines: FloatArray, near: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ class Round:
 
     box: Box
     confidence: float
+    reason: str = ""
 
 
 def find_field(pixels: Pixels) -> Round | None:

@@ -22,6 +22,12 @@ PITCHES = (1.9, 3.4)
 NEAR = 0.22
 """How far in pitches a circle may lie from where its neighbour expects it."""
 
+JUMP = 0.09
+"""How far in pitches the step from one row to the next may differ from the steps beside it."""
+
+MOST = 4
+"""Lattices of circles of one radius that are looked for."""
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -69,7 +75,7 @@ def lattices(places: FloatArray, scores: FloatArray, radius: float) -> list[Latt
     """
     found: list[Lattice] = []
     free = np.ones(len(places), dtype=np.bool_)
-    while free.sum() >= 4 and len(found) < 2:
+    while free.sum() >= 4 and len(found) < MOST:
         rows = np.flatnonzero(free)
         options = [
             grown
@@ -79,12 +85,54 @@ def lattices(places: FloatArray, scores: FloatArray, radius: float) -> list[Latt
         if not options:
             break
         best = max(options, key=lambda o: _worth(scores[rows][o[0]]))
-        members, numbers = best
+        members, numbers = _one_side(places[rows], *best)
         free[rows[members]] = False
         fitted = fit(places[rows][members], numbers, scores[rows][members])
         if fitted is not None:
             found.append(fitted)
     return found
+
+
+def _one_side(
+    places: FloatArray, members: IntArray, numbers: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Give the larger side of a lattice that jumps: two plates never stand a pitch apart.
+
+    A camera that is tilted changes the pitch by a little from row to row, and by about as much
+    from the next to the one after.
+    """
+    at = {(int(c), int(r)): places[m] for m, (c, r) in zip(members, numbers, strict=True)}
+    for axis in (0, 1):
+        other = np.array([0, 1]) if axis == 0 else np.array([1, 0])
+        step = 1 - other
+        jumps = {}
+        first, last = int(numbers[:, axis].min()), int(numbers[:, axis].max())
+        moved = {
+            k: np.array([
+                at[c + step[0], r + step[1]] - at[c, r]
+                for c, r in at
+                if (c, r)[axis] == k and (c + step[0], r + step[1]) in at
+            ]).reshape(-1, 2)
+            for k in range(first, last)
+        }  # fmt: skip
+        steps = np.concatenate([np.zeros((0, 2)), *moved.values()])
+        if not len(steps):
+            continue
+        usual = np.median(steps, axis=0)
+        for k in range(first, last):
+            beside = [moved[j] for j in (k - 1, k + 1) if first <= j < last and len(moved[j])]
+            if len(moved[k]) < 2 or not beside:
+                continue
+            expected = np.median(np.concatenate(beside), axis=0)
+            jump = np.hypot(*(np.median(moved[k], axis=0) - expected))
+            jumps[k] = float(jump / np.hypot(*usual))
+        if jumps and max(jumps.values()) > JUMP:
+            k = max(jumps, key=lambda j: jumps[j])
+            low = numbers[:, axis] <= k
+            kept = low if low.sum() * 2 >= len(low) else ~low
+            if kept.sum() >= 4:
+                return _one_side(places, members[kept], numbers[kept])
+    return members, numbers
 
 
 def _worth(scores: FloatArray) -> float:

@@ -13,6 +13,9 @@ from cytowell.types import FloatArray, IntArray
 OUTER = 0.6
 """Of the circles around a well (floor, wall, rim) the outermost that is as strong as this share."""
 
+PLAIN = 0.85
+"""The same of squares: the sides of a neighbour run along a well's own."""
+
 WIDEST = 0.56
 """Largest radius in pitches: walls that neighbours share."""
 
@@ -121,14 +124,23 @@ def fitted_rim(edges: Edges, lattice: Lattice, near: Rim) -> Rim:
     """Give the wells' radius in pitches: of several circles around a well, the outer strong one."""
     tried = np.linspace(max(0.2, 0.75 * near.radius), min(WIDEST, 1.35 * near.radius), 28)
     centres = lattice.numbers.astype(np.float64)
-    found = np.array(
-        [_middle(halves(edges, rims(lattice, centres, Rim(r, near.curve)))) for r in tried]
-    )
+    found = np.array([_middle(halves(edges, rims(lattice, centres, Rim(r, near.curve))))
+                      for r in tried])  # fmt: skip
     if not np.isfinite(found).all() or found.max() <= 0:
         return near
+    outer = PLAIN if near.square else OUTER
     left, right = np.append(-np.inf, found[:-1]), np.append(found[1:], -np.inf)
-    tops = np.flatnonzero((found >= left) & (found >= right) & (found >= OUTER * found.max()))
+    tops = np.flatnonzero((found >= left) & (found >= right) & (found >= outer * found.max()))
     return Rim(float(tried[int(tops[-1])]), near.curve)
+
+
+def strength(edges: Edges, lattice: Lattice, near: Rim) -> float:
+    """Give how much of a usual rim of about this radius is an edge."""
+    centres = lattice.numbers.astype(np.float64)
+    return max(
+        _middle(halves(edges, rims(lattice, centres, Rim(r, near.curve))))
+        for r in np.linspace(0.9 * near.radius, min(WIDEST, 1.15 * near.radius), 9)
+    )
 
 
 def _middle(scores: FloatArray) -> float:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cytowell.plates.extent import FORMATS, Extent, Verdict, extents, judge, look_beyond
+from cytowell.plates.extent import FORMATS, Extent, Verdict, extent, judge, look_beyond
 from cytowell.plates.lattice import Lattice, fit
-from cytowell.plates.rims import CIRCLE, Rim, fitted_rim, looked_at, rims
+from cytowell.plates.rims import CIRCLE, SQUARE, Rim, fitted_rim, looked_at, rims, strength
 from cytowell.plates.rings import Edges
+from cytowell.plates.seams import split
 from cytowell.types import BoolArray, Box, FloatArray, IntArray
 
 __all__ = ["FORMATS", "Plate", "plate_of"]
@@ -42,6 +43,8 @@ class Plate:
         Share of a usual rim that is an edge.
     verdict
         Which plate it is, and which part of it.
+    squarish
+        Whether squares explain wells better that were taken for round ones.
     """
 
     lattice: Lattice
@@ -50,6 +53,7 @@ class Plate:
     scores: FloatArray
     strength: float
     verdict: Verdict
+    squarish: bool = False
 
     @property
     def believable(self) -> bool:
@@ -106,9 +110,15 @@ def plate_of(
     lattice: Lattice,
     radius: float,
     curve: FloatArray = CIRCLE,
-    expected: int = 0,
+    expected: tuple[int, int] = (0, 0),
 ) -> list[Plate]:
-    """Complete a lattice of circles of about this radius to plates; none if nothing explains it."""
+    """Complete a lattice of circles of about this radius to plates; none if nothing explains it.
+
+    Parameters
+    ----------
+    expected
+        The format that plates are said to have, and how many plates there are; 0 for any.
+    """
     rim = Rim(radius / lattice.pitch, curve)
     for _ in range(3):
         numbers = _around(lattice, 2)
@@ -128,9 +138,10 @@ def plate_of(
     made = np.ptp(lattice.numbers, axis=0) + 1
     start = Extent(REACH, REACH, int(made[1]), int(made[0]))
     plates = []
-    for window in extents(grid, start):
-        sides = look_beyond(edges, lattice, rim, window, first, usual)
-        window = replace(window, sides=sides)
+    squarish = not rim.square and strength(edges, lattice, Rim(rim.radius, SQUARE)) > usual
+    whole = extent(grid, start)
+    whole = replace(whole, sides=look_beyond(edges, lattice, rim, whole, first, usual))
+    for window in split(edges, lattice, whole, first, *expected):
         plate = Plate(
             lattice,
             rim,
@@ -138,7 +149,8 @@ def plate_of(
             grid[window.row : window.row + window.rows,
                  window.column : window.column + window.columns],
             usual,
-            judge(window, rim, expected),
+            judge(window, rim, expected[0]),
+            squarish,
         )  # fmt: skip
         if plate.believable:
             plates.append(plate)

@@ -1,0 +1,155 @@
+"""The plates of a photograph: circles, or squares, to lattices, and lattices to plates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cytowell.plates.lattice import Lattice, lattices
+from cytowell.plates.rims import CIRCLE, SQUARE
+from cytowell.plates.rings import Edges, edges_of, main_angle, peaks, ring_scores, square_scores
+from cytowell.plates.window import Plate, plate_of
+from cytowell.types import FloatArray, Pixels
+
+SIDE = 800
+"""Longer side in pixels at which a photograph is searched: a well of 384 has ten then."""
+
+RADII = np.geomspace(9.0, 190.0, 24)
+"""Radii in pixels that are tried: neighbours differ by 14 %, a ring is as thick as that."""
+
+LEAST = 0.15
+"""Score below which a circle is chance: the edges of noise score 0."""
+
+TRIED = 6
+"""Radii, and then lattices, that are followed up, the likeliest first."""
+
+MOST = 600
+"""Circles of one radius that are kept: a plate of 384, and as many that are chance."""
+
+CHANCE = 2.0
+"""Score of the best rings of noise, for a ring of one pixel; it falls with the root of length."""
+
+FINE = 26.0
+"""Pitch in pixels below which a plate is searched at a larger size too."""
+
+FAINTER = 0.6
+"""How plain a further plate must be beside the plainest: what is fainter is chance."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an operator says of a photograph; 0 where nothing is said.
+
+    Attributes
+    ----------
+    wells
+        Format of its plates, 6 to 384.
+    plates
+        How many plates it shows.
+    well
+        Name of its well, if it shows a single one; "" if nothing is said.
+    """
+
+    wells: int = 0
+    plates: int = 0
+    well: str = ""
+
+
+ANYTHING = Expected()
+
+
+def find_plates(
+    pixels: Pixels, expected: Expected = ANYTHING, square: bool = False
+) -> list[Plate]:
+    """Find the plates in pixels (H, W, 3), the fullest first.
+
+    Parameters
+    ----------
+    square
+        Whether squares are looked for, in place of circles.
+    """
+    shorter = min(pixels.shape[:2])
+    radii = RADII[: int(np.searchsorted(RADII, 0.45 * shorter))]
+    if not len(radii):
+        return []
+    edges = edges_of(pixels, float(radii[-1]))
+    grown = _grown(edges, radii, square)
+    said = expected.wells, expected.plates
+    found: list[Plate] = []
+    if square:
+        # Half of a square's sides are sides of smaller ones too: the plainest explanation first.
+        made = [p for radius, lattice in grown for p in plate_of(edges, lattice, radius, SQUARE, said)]
+        made.sort(key=lambda p: -worth([p]))
+        for plate in made:
+            if not any(_overlap(plate, other) for other in found):
+                found.append(plate)
+        return found
+    for radius, lattice in grown:
+        if any(other.covers(lattice.places) for other in found):
+            continue
+        # What is left beside a plate is another plate, as plain as the first, or chance.
+        if found and lattice.scores.mean() < FAINTER * found[0].lattice.scores.mean():
+            continue
+        found += [
+            plate
+            for plate in plate_of(edges, lattice, radius, CIRCLE, said)
+            if not any(_overlap(plate, other) for other in found)
+        ]
+    return found
+
+
+def _overlap(a: Plate, b: Plate) -> bool:
+    return a.covers(b.centres) or b.covers(a.centres)
+
+
+def _grown(edges: Edges, radii: FloatArray, square: bool) -> list[tuple[float, Lattice]]:
+    """Give lattices of circles, and their radius, the plainest first."""
+    searched = []
+    angle = main_angle(edges) if square else 0.0
+    for radius in map(float, radii):
+        thick = max(1.0, 0.07 * radius)
+        scores, step = (
+            square_scores(edges, radius, thick, angle) if square
+            else ring_scores(edges, radius, thick)
+        )  # fmt: skip
+        places, sure = peaks(scores, 1.5 * radius / step, LEAST)
+        best = np.argsort(-sure, kind="stable")[:MOST]
+        searched.append((_evidence(sure[best], radius), radius, places[best] * step, sure[best]))
+    searched.sort(key=lambda s: -s[0])
+    grown = [
+        (_evidence(lattice.scores, radius), radius, lattice)
+        for _, radius, places, sure in searched[:TRIED]
+        for lattice in lattices(places, sure, radius)
+    ]
+    grown.sort(key=lambda g: -g[0])
+    return [(radius, lattice) for _, radius, lattice in grown]
+
+
+def _evidence(scores: FloatArray, radius: float) -> float:
+    """Give the length of edge in pixels that circles explain beyond what chance does.
+
+    A small ring finds some edge of noise that suits it, a large one averages over many.
+    """
+    chance = CHANCE / np.sqrt(2 * np.pi * radius)
+    return float(np.maximum(scores - chance, 0.0).sum() * 2 * np.pi * radius)
+
+
+def worth(plates: Iterable[Plate]) -> float:
+    """Rate what was found: how much edge it explains and how plainly, thrice where it is named."""
+    return sum(
+        p.evidence * p.strength / p.lattice.pitch * (1.0 if p.verdict.origin is None else 3.0) for p in plates
+    )
+
+
+def plain(plates: list[Plate], expected: Expected) -> bool:
+    """Whether nothing more is to be looked for."""
+    return (
+        bool(plates)
+        and len(plates) >= expected.plates
+        and all(
+            p.verdict.origin is not None and p.lattice.pitch >= FINE and not p.squarish
+            for p in plates
+        )
+    )
