@@ -205,24 +205,31 @@ def judge(window: Extent, rim: Rim, expected: int = 0) -> Verdict:
     for wells, shape in FORMATS.items():
         if expected not in (0, wells) or {shape, shape[::-1]}.isdisjoint({window.shape}):
             continue
-        verdict = Verdict(wells, rows > columns, (0, 0))
-        more = [SIDES[k] for k in range(4) if window.sides[k] == MORE]
-        if wells == 96 and rim.radius >= TOUCHING:
-            return verdict
-        hidden = [SIDES[k] for k in range(4) if window.sides[k] == UNKNOWN]
-        if more:
-            why = f"{rows * columns} wells are a part of a larger plate: it goes on at the "
-            return Verdict(0, reason=why + " and ".join(more) + NO_NAMES)
-        if hidden and not expected and wells < 96:
-            why = f"the {wells} wells may be a part of a larger plate: no edge of it is in sight"
-            return Verdict(0, reason=f"{why} at the " + " and ".join(hidden) + NO_NAMES)
-        if len(hidden) > 1 and not expected and wells == 96 and rim.radius < TOUCHING:
-            return replace(
-                verdict, reason="96 wells fill the photograph: taken for a whole plate, not for a "
-                "part of one of 384",
-            )  # fmt: skip
-        return verdict
+        return _whole(Verdict(wells, rows > columns, (0, 0)), window, rim, expected)
     return _part(window, expected)
+
+
+def _whole(verdict: Verdict, window: Extent, rim: Rim, expected: int) -> Verdict:
+    """Say whether a window with as many rows and columns as a format has is a whole plate."""
+    wells = verdict.wells
+    more = [SIDES[k] for k in range(4) if window.sides[k] == MORE]
+    hidden = [SIDES[k] for k in range(4) if window.sides[k] == UNKNOWN]
+    if wells >= 96 and (rim.radius >= TOUCHING or len(more) + len(hidden) == 0 or wells == 384):
+        return verdict
+    if wells == 96 and len(more) < 3:
+        # Of plates that are sold only 384 wells are more, and few photographs show a quarter.
+        said = "96 wells fill the photograph: taken for a whole plate, not for a part of one of 384"
+        return replace(verdict, reason=said)
+    if more:
+        why = f"{wells} wells are a part of a larger plate: it goes on at the "
+        return Verdict(0, reason=why + " and ".join(more) + NO_NAMES)
+    if hidden and expected:
+        why = f"taken for a whole plate of {wells}, as was said: no edge of it is in sight at the "
+        return replace(verdict, reason=why + " and ".join(hidden))
+    if hidden:
+        why = f"the {wells} wells may be a part of a larger plate: no edge of it is in sight at the "
+        return Verdict(0, reason=why + " and ".join(hidden) + NO_NAMES)
+    return verdict
 
 
 NO_NAMES = ", so they have no names (--format says what the plate is)"

@@ -24,10 +24,17 @@ AGREES = 0.88
 SMALLEST = 0.22
 """Radius of a field as a share of the photograph's shorter side, at least."""
 
+PLAIN = 0.006
+"""How much a field varies, at least, for something to be seen in it; noise varies by less."""
+
+BARE = "nothing is seen in the round field: it may be a bare disc"
+
 
 @dataclass(frozen=True)
 class Round:
-    """A round field: its box in pixels of what was searched, and how well a circle explains it."""
+    """A round field: its box in pixels of what was searched, how well a circle explains it, and
+    what must be said of it.
+    """
 
     box: Box
     confidence: float
@@ -53,8 +60,21 @@ def find_field(pixels: Pixels) -> Round | None:
     across, down = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     box = best.box
     return Round(
-        Box(box.x * across, box.y * down, box.width * across, box.height * down), best.confidence
+        Box(box.x * across, box.y * down, box.width * across, box.height * down),
+        best.confidence,
+        BARE if _structure(light, box) < PLAIN else "",
     )
+
+
+def _structure(light: FloatArray, box: Box) -> float:
+    """Give how much the inner part of a field varies from place to place, as a share of it."""
+    rows, columns = np.mgrid[: light.shape[0], : light.shape[1]]
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    inner = np.hypot(columns - x, rows - y) < 0.4 * min(box.width, box.height)
+    if not inner.any():
+        return 0.0
+    fine = (light - gaussian_filter(light, 8.0))[inner]
+    return float(fine.std() / max(1.0, float(light[inner].mean())))
 
 
 def _levels(light: FloatArray) -> list[float]:

@@ -34,9 +34,9 @@ def checked_well(name: str) -> str:
 
 
 def well_in_name(path: str) -> str:
-    """Give the well that a file's name holds (plate1_B07.jpg), "" for none."""
-    matches = [*_IN_NAME.finditer(Path(path).stem)]
-    return matches[-1][1].upper() + matches[-1][2] if matches else ""
+    """Give the well that a file's name holds (plate1_B07.jpg), "" for none or several."""
+    found = {m[1].upper() + m[2] for m in _IN_NAME.finditer(Path(path).stem)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def numbered(plates: list[Plate]) -> list[Plate]:

@@ -34,6 +34,15 @@ CHANCE = 2.0
 FINE = 26.0
 """Pitch in pixels below which a plate is searched at a larger size too."""
 
+FOLLOWED = 24
+"""Lattices that are followed up where the likeliest are no plates: a table may be a pattern."""
+
+SAME = 0.05
+"""Share by which pitches differ of lattices that are the same."""
+
+NAMED = 6.0
+"""How much more a plate is worth whose wells have names: it is one that is sold, and whole."""
+
 FAINTER = 0.6
 """How plain a further plate must be beside the plainest: what is fainter is chance."""
 
@@ -75,18 +84,10 @@ def find_plates(
     if not len(radii):
         return []
     edges = edges_of(pixels, float(radii[-1]))
-    grown = _grown(edges, radii, square)
+    searched = _searched(edges, radii, square)
     said = expected.wells, expected.plates
     found: list[Plate] = []
-    if square:
-        # Half of a square's sides are sides of smaller ones too: the plainest explanation first.
-        made = [p for radius, lattice in grown for p in plate_of(edges, lattice, radius, SQUARE, said)]
-        made.sort(key=lambda p: -worth([p]))
-        for plate in made:
-            if not any(_overlap(plate, other) for other in found):
-                found.append(plate)
-        return found
-    for radius, lattice in grown:
+    for radius, lattice in _grown(searched[:TRIED], square) if not square else ():
         if any(other.covers(lattice.places) for other in found):
             continue
         # What is left beside a plate is another plate, as plain as the first, or chance.
@@ -97,6 +98,32 @@ def find_plates(
             for plate in plate_of(edges, lattice, radius, CIRCLE, said)
             if not any(_overlap(plate, other) for other in found)
         ]
+    if plain(found, expected):
+        return found
+    thorough = _thoroughly(edges, _grown(searched, square)[:FOLLOWED], square, expected)
+    return thorough if worth(thorough) > worth(found) else found
+
+
+def _thoroughly(
+    edges: Edges, grown: list[tuple[float, Lattice]], square: bool, expected: Expected
+) -> list[Plate]:
+    """Give the plates that are worth most, where a pattern explains more edge than they do."""
+    made: list[Plate] = []
+    curve = SQUARE if square else CIRCLE
+    for radius, lattice in grown:
+        if any(
+            abs(p.lattice.pitch / lattice.pitch - 1) < SAME and p.covers(lattice.places)
+            and p.verdict.origin is not None
+            for p in made
+        ):  # fmt: skip
+            continue
+        made += plate_of(edges, lattice, radius, curve, (expected.wells, expected.plates))
+    made.sort(key=lambda p: -worth([p]))
+    found: list[Plate] = []
+    for plate in made:
+        fainter = found and plate.strength < FAINTER * found[0].strength
+        if not fainter and not any(_overlap(plate, other) for other in found):
+            found.append(plate)
     return found
 
 
@@ -104,9 +131,13 @@ def _overlap(a: Plate, b: Plate) -> bool:
     return a.covers(b.centres) or b.covers(a.centres)
 
 
-def _grown(edges: Edges, radii: FloatArray, square: bool) -> list[tuple[float, Lattice]]:
-    """Give lattices of circles, and their radius, the plainest first."""
-    searched = []
+Searched = tuple[float, float, FloatArray, FloatArray]
+"""Evidence of circles of one radius, the radius, their places and scores."""
+
+
+def _searched(edges: Edges, radii: FloatArray, square: bool) -> list[Searched]:
+    """Give the circles of every radius, or squares, the radius with most evidence first."""
+    searched: list[Searched] = []
     angle = main_angle(edges) if square else 0.0
     for radius in map(float, radii):
         thick = max(1.0, 0.07 * radius)
@@ -116,11 +147,17 @@ def _grown(edges: Edges, radii: FloatArray, square: bool) -> list[tuple[float, L
         )  # fmt: skip
         places, sure = peaks(scores, 1.5 * radius / step, LEAST)
         best = np.argsort(-sure, kind="stable")[:MOST]
-        searched.append((_evidence(sure[best], radius), radius, places[best] * step, sure[best]))
-    searched.sort(key=lambda s: -s[0])
+        # Half of a square's sides are sides of smaller ones too: plain squares come first.
+        weight = sure[best] ** 2 if square else sure[best]
+        searched.append((_evidence(weight, radius), radius, places[best] * step, sure[best]))
+    return sorted(searched, key=lambda s: -s[0])
+
+
+def _grown(searched: list[Searched], square: bool) -> list[tuple[float, Lattice]]:
+    """Give lattices of circles, and their radius, the plainest first."""
     grown = [
-        (_evidence(lattice.scores, radius), radius, lattice)
-        for _, radius, places, sure in searched[:TRIED]
+        (_evidence(lattice.scores**2 if square else lattice.scores, radius), radius, lattice)
+        for _, radius, places, sure in searched
         for lattice in lattices(places, sure, radius)
     ]
     grown.sort(key=lambda g: -g[0])
@@ -137,9 +174,10 @@ def _evidence(scores: FloatArray, radius: float) -> float:
 
 
 def worth(plates: Iterable[Plate]) -> float:
-    """Rate what was found: how much edge it explains and how plainly, thrice where it is named."""
+    """Rate what was found: how much edge it explains and how plainly, more where it is named."""
     return sum(
-        p.evidence * p.strength / p.lattice.pitch * (1.0 if p.verdict.origin is None else 3.0) for p in plates
+        p.evidence * p.strength / p.lattice.pitch * (1.0 if p.verdict.origin is None else NAMED)
+        for p in plates
     )
 
 

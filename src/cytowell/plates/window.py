@@ -25,6 +25,12 @@ MANY = 24
 and how many there are. Plates measure 0.46 to 0.99 plain, lattices found in blood smears 0.1 to
 0.36; half a dozen cells that happen to lie in rows are no plate."""
 
+THIN = 0.33
+"""Radius of a well in pitches, at least: every second well of a plate is no plate."""
+
+SQUARE_PLAIN = 0.6
+"""How plain the rims of square wells are, at least: half of any grid's lines make half a square."""
+
 
 @dataclass(frozen=True)
 class Plate:
@@ -61,8 +67,12 @@ class Plate:
         inside = self.inside
         if not inside.any() or float((self.scores[inside] > 0.5).mean()) < FILLED:
             return False
+        if self.rim.radius < THIN:
+            return False
         if max(self.scores.shape) > max(FORMATS[384]) or min(self.scores.shape) < 2:
             return False
+        if self.rim.square:
+            return self.strength >= SQUARE_PLAIN
         known = self.verdict.wells > 0 and int(inside.sum()) >= MANY
         return self.strength >= (FAINT if known else PLAIN)
 

@@ -10,6 +10,7 @@ from cytowell.errors import ImageError, RecipeError, UnknownName
 from cytowell.images import Preprocessing, ahead, open_upright
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
+from cytowell.plates.search import ANYTHING, Expected
 from cytowell.registry import did_you_mean
 from cytowell.runtime.detector import Detector, load_detector
 from cytowell.types import OBJECT, Box, Sample
@@ -23,9 +24,10 @@ one with `nothing` for none."""
 
 def finder(
     find: str,
-    rotate: int = 0,
+    rotate: int | None = None,
     detector: str = "",
     only: Collection[str] = (),
+    expected: Expected = ANYTHING,
 ) -> Finder | None:
     """Give what looks for objects; None where photographs are called whole.
 
@@ -34,12 +36,14 @@ def finder(
     find
         `none`, `wells` (no model needed) or `cells`.
     rotate
-        Degrees by which plates are turned clockwise.
+        Degrees by which plates are turned clockwise; None where nobody has looked.
     detector
         A detector bundle, for `cells`.
     only
         Classes of the detector whose objects are given, all of them without: a smear has a white
         cell or two among hundreds of red ones.
+    expected
+        What is known of plates: their format, how many a photograph shows.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def finder(
     if find == "none":
         return None
     if find == "wells":
-        return lambda path, record: samples_of(path, wells_in(path, rotate, record))
+        return lambda path, record: samples_of(path, wells_in(path, rotate, record, expected))
     if find == "cells":
         if not detector:
             raise RecipeError(
@@ -128,6 +132,9 @@ def objects(
             yield photograph
         for number, found in enumerate(listed, 1):
             place = dict(found.extra)
+            if len(listed) == 1 and place.get("well") == "":
+                # A single well is the one that the table says it is.
+                place["well"] = str(photograph.extra.get("well") or "")
             extra: dict[str, Any] = {
                 OBJECT: None if found.box is None else number,
                 "plate": place.pop("plate", ""),
