@@ -18,8 +18,8 @@ from cytowell.errors import LayoutError, RecipeError
 from cytowell.images.boxes import overlaps
 from cytowell.plates import Wells, wells_of
 from cytowell.plates.extent import FORMATS
-from cytowell.plates.layout_files import read_layout
 from cytowell.plates.lattice import Lattice
+from cytowell.plates.layout_files import read_layout
 from cytowell.plates.naming import well_in_name
 from cytowell.plates.rims import CIRCLE, Rim, fitted_rim
 from cytowell.plates.rings import edges_of
@@ -62,9 +62,7 @@ def grainy(picture: Image.Image) -> Image.Image:
 
 
 def overlap(a: Box, b: Box) -> float:
-    one, other = (
-        np.array([v.x, v.y, v.x + v.width, v.y + v.height]) for v in (a, b)
-    )  # fmt: skip
+    one, other = (np.array([v.x, v.y, v.x + v.width, v.y + v.height]) for v in (a, b))
     return float(overlaps(one, other[None])[0])
 
 
@@ -275,9 +273,13 @@ WHOLE, WELLS = plate(24, 60.0, margin=1.2)
 
 @settings(max_examples=8, deadline=None)
 @given(
-    left=st.integers(0, 3), top=st.integers(0, 2), right=st.integers(0, 3), bottom=st.integers(0, 2),
-    scale=st.sampled_from([0.8, 1.0, 1.5]), quarter=st.sampled_from([0, 180]),
-)  # fmt: skip
+    left=st.integers(0, 3),
+    top=st.integers(0, 2),
+    right=st.integers(0, 3),
+    bottom=st.integers(0, 2),
+    scale=st.sampled_from([0.8, 1.0, 1.5]),
+    quarter=st.sampled_from([0, 180]),
+)
 def test_a_photograph_that_was_cut_scaled_and_turned_has_the_same_names_or_a_reason(
     left: int, top: int, right: int, bottom: int, scale: float, quarter: int
 ) -> None:

@@ -41,16 +41,18 @@ def command(
     rotate: RotateOption = None,
     plate_format: Annotated[
         int,
-        typer.Option("--format", help="Wells of the plates: 6, 12, 24, 48, 96 or 384.",
-                     show_default=False),
+        typer.Option(
+            "--format", help="Wells of the plates: 6, 12, 24, 48, 96 or 384.", show_default=False
+        ),
     ] = 0,
     plates: Annotated[
         int, typer.Option(help="How many plates each photograph shows.", show_default=False)
     ] = 0,
     well: Annotated[
         str,
-        typer.Option(help="Name of the single well that a photograph shows, such as B7.",
-                     show_default=False),
+        typer.Option(
+            help="Name of the single well that a photograph shows, such as B7.", show_default=False
+        ),
     ] = "",
     channels: ChannelsOption = "",
     window: WindowOption = "",

@@ -8,6 +8,7 @@ sight, covered or goes on, there is a reason in place of names.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def _run(lines: FloatArray, near: int) -> tuple[int, int]:
     # A covered row inside: what lies on both sides of it is one plate if a format is as long.
     best = max(runs, key=lambda r: int(strong[r].sum()))
     sizes = {side for shape in FORMATS.values() for side in shape}
-    for before, after in zip(runs, runs[1:], strict=False):
+    for before, after in pairwise(runs):
         gap = int(after[0] - before[-1] - 1)
         long = int(after[-1] - before[0] + 1)
         if gap <= GAPS and long in sizes and (before is best or after is best):
@@ -224,10 +225,12 @@ def _whole(verdict: Verdict, window: Extent, rim: Rim, expected: int) -> Verdict
         why = f"{wells} wells are a part of a larger plate: it goes on at the "
         return Verdict(0, reason=why + " and ".join(more) + NO_NAMES)
     if hidden and expected:
-        why = f"taken for a whole plate of {wells}, as was said: no edge of it is in sight at the "
+        why = f"taken for a whole plate of {wells}, as was said: no edge is in sight at the "
         return replace(verdict, reason=why + " and ".join(hidden))
     if hidden:
-        why = f"the {wells} wells may be a part of a larger plate: no edge of it is in sight at the "
+        why = (
+            f"the {wells} wells may be a part of a larger plate: no edge of it is in sight at the "
+        )
         return Verdict(0, reason=why + " and ".join(hidden) + NO_NAMES)
     return verdict
 

@@ -32,8 +32,16 @@ BARE = "nothing is seen in the round field: it may be a bare disc"
 
 @dataclass(frozen=True)
 class Round:
-    """A round field: its box in pixels of what was searched, how well a circle explains it, and
-    what must be said of it.
+    """A round field.
+
+    Attributes
+    ----------
+    box
+        In pixels of what was searched.
+    confidence
+        How well a circle explains it.
+    reason
+        What must be said of it.
     """
 
     box: Box

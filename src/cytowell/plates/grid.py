@@ -11,8 +11,8 @@ from PIL import Image
 
 from cytowell.errors import ImageError, RecipeError
 from cytowell.images import Preprocessing, open_upright, upright_size
-from cytowell.plates.eyepiece import find_field
 from cytowell.plates.extent import FORMATS
+from cytowell.plates.eyepiece import find_field
 from cytowell.plates.naming import checked_well, names_of, numbered, well_in_name, well_names
 from cytowell.plates.search import ANYTHING, SIDE, Expected, find_plates, plain, worth
 from cytowell.plates.single import Single, find_single
@@ -186,9 +186,7 @@ def wells_of(
     return _found(lambda side: photograph, rotate, photograph.size, expected)
 
 
-def _found(
-    opened: Opened, rotate: int | None, whole: tuple[int, int], expected: Expected
-) -> Wells:
+def _found(opened: Opened, rotate: int | None, whole: tuple[int, int], expected: Expected) -> Wells:
     """Find the wells of a photograph of so many pixels, in copies no larger than is needed."""
     if rotate not in (None, *ROTATIONS):
         raise RecipeError(f"A plate is not turned by {rotate} degrees.", "Use 0, 90, 180 or 270.")

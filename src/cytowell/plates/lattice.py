@@ -7,7 +7,6 @@ explain are dropped, and those that were not seen are where it says.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -248,26 +247,48 @@ def _grow(
     for start in np.argsort(-scores, kind="stable")[:6]:
         if tried[start]:
             continue
-        taken: dict[tuple[int, int], int] = {(0, 0): int(start)}
-        owner = {int(start): (0, 0)}
-        queue = deque([(0, 0, right, down)])
-        while queue:
-            column, row, u, v = queue.popleft()
-            here = places[taken[column, row]]
-            for dc, dr in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                there = (column + dc, row + dr)
-                if there in taken:
-                    continue
-                step = dc * u + dr * v
-                distance, index = tree.query(here + step)
-                if distance > NEAR * np.hypot(*step) or int(index) in owner:
-                    continue
-                taken[there], owner[int(index)] = int(index), there
-                moved = (places[index] - here) * (dc + dr)
-                mixed = 0.5 * moved + 0.5 * (u if dc else v)
-                queue.append((*there, mixed if dc else u, v if dc else mixed))
+        taken = _reached(places, tree, int(start), right, down)
         members = np.array(list(taken.values()), dtype=np.int64)
         tried[members] = True
         if best is None or len(members) > len(best[0]):
             best = members, np.array(list(taken.keys()), dtype=np.int64)
     return best if best is not None and len(best[0]) >= 4 else None
+
+
+Node = tuple[int, int, FloatArray, FloatArray]
+"""Column, row, and the steps to the next column and row in pixels there."""
+
+
+def _reached(
+    places: FloatArray, tree: cKDTree, start: int, right: FloatArray, down: FloatArray
+) -> dict[tuple[int, int], int]:
+    """Give the circle at every (column, row) that is reached from one, neighbour by neighbour."""
+    taken: dict[tuple[int, int], int] = {(0, 0): start}
+    owned = {start}
+    frontier: list[Node] = [(0, 0, right, down)]
+    while frontier:
+        asked = [
+            (node, dc, dr)
+            for node in frontier
+            for dc, dr in ((1, 0), (-1, 0), (0, 1), (0, -1))
+            if (node[0] + dc, node[1] + dr) not in taken
+        ]
+        if not asked:
+            break
+        steps = np.array([dc * u + dr * v for (_, _, u, v), dc, dr in asked])
+        here = places[[taken[node[0], node[1]] for node, _, _ in asked]]
+        # One question for all that stand at the edge: thousands of single ones take seconds.
+        distances, indices = tree.query(here + steps)
+        near = distances <= NEAR * np.hypot(steps[:, 0], steps[:, 1])
+        frontier = []
+        for k in np.flatnonzero(near):
+            (column, row, u, v), dc, dr = asked[k]
+            there, index = (column + dc, row + dr), int(indices[k])
+            if there in taken or index in owned:
+                continue
+            taken[there] = index
+            owned.add(index)
+            moved = (places[index] - here[k]) * (dc + dr)
+            mixed = 0.5 * moved + 0.5 * (u if dc else v)
+            frontier.append((*there, mixed if dc else u, v if dc else mixed))
+    return taken

@@ -62,8 +62,7 @@ def rims(lattice: Lattice, centres: FloatArray, rim: Rim) -> FloatArray:
 def agreement(
     edges: Edges, curves: FloatArray, weights: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Give how much of what is in sight of each curve (N, A, 2) is an edge, and the share of it
-    that is in sight.
+    """Give how much of what is in sight of each curve (N, A, 2) is an edge, and how much is.
 
     Parameters
     ----------

@@ -125,9 +125,7 @@ def ring_scores(edges: Edges, radius: float, thickness: float) -> tuple[Field, i
     return _convolved(edges, waves, kernel, step).real.astype(np.float32), step
 
 
-def square_scores(
-    edges: Edges, half: float, thickness: float, angle: float
-) -> tuple[Field, int]:
+def square_scores(edges: Edges, half: float, thickness: float, angle: float) -> tuple[Field, int]:
     """Give how much of a square around a pixel is an edge, as `ring_scores` does of a ring.
 
     Parameters

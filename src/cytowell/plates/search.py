@@ -69,9 +69,7 @@ class Expected:
 ANYTHING = Expected()
 
 
-def find_plates(
-    pixels: Pixels, expected: Expected = ANYTHING, square: bool = False
-) -> list[Plate]:
+def find_plates(pixels: Pixels, expected: Expected = ANYTHING, square: bool = False) -> list[Plate]:
     """Find the plates in pixels (H, W, 3), the fullest first.
 
     Parameters
