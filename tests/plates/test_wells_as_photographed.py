@@ -240,6 +240,19 @@ def test_a_disc_on_black_is_no_field_without_a_word() -> None:
     assert not found.boxes or found.reason
 
 
+@pytest.mark.parametrize("share", [1.0, 0.87, 0.8])
+def test_a_field_seen_aslant_is_found(share: float) -> None:
+    y, x = np.mgrid[:300, :400]
+    inside = np.hypot((x - 210) / 120, (y - 150) / (120 * share)) < 1
+    rng = np.random.default_rng(5)
+    cells = rng.random((60, 80)).repeat(5, 0).repeat(5, 1) * 60
+    pixels = np.where(inside, 130 + cells, 8)[..., None] + rng.normal(0, 4, (300, 400, 3))
+    found = wells_of(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+    assert found.names == ("field",)
+    assert found.reason == ""
+    assert overlap(found.boxes[0], Box(90, 150 - 120 * share, 240, 240 * share)) > 0.9
+
+
 def test_a_plate_of_wells_without_names_is_not_titrated(tmp_path: Path) -> None:
     whole, _ = plate(96, 40.0)
     whole.crop((20, 20, round(whole.width * 0.6), whole.height)).save(tmp_path / "part.png")

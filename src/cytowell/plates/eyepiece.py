@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, gaussian_filter, label
 from skimage.filters import threshold_otsu
-from skimage.measure import CircleModel, ransac
+from skimage.measure import CircleModel, EllipseModel, ransac
 
 from cytowell.types import BoolArray, Box, FloatArray, Pixels
 
@@ -20,6 +20,10 @@ DARK = 0.45
 
 AGREES = 0.88
 """Overlap (intersection over union) of the bright area with the circle, at least."""
+
+AGREES_OVAL, OVAL = 0.94, 0.75
+"""The same for an ellipse, which fits more, and its shorter axis as a share of the longer, at
+least: a camera that is held aslant by 40 degrees."""
 
 SMALLEST = 0.22
 """Radius of a field as a share of the photograph's shorter side, at least."""
@@ -133,12 +137,37 @@ def _circle_at(light: FloatArray, level: float) -> Round | None:
     disc = np.hypot(columns - x, rows - y) <= radius
     overlap = float((disc & inside).sum() / (disc | inside).sum())
     seen = _arc_seen(points[agree], (x, y), radius)
-    if overlap < AGREES or seen < 0.3 or disc.mean() > 0.95:
+    if seen < 0.3 or disc.mean() > 0.95:
         return None
+    if overlap < AGREES:
+        return _oval_at(inside, points)
     x, y = float(x), float(y)
     left, top = max(0.0, x - radius + 0.5), max(0.0, y - radius + 0.5)
     right, bottom = min(float(width), x + radius + 0.5), min(float(height), y + radius + 0.5)
     return Round(Box(left, top, right - left, bottom - top), overlap * min(1.0, 0.5 + seen))
+
+
+def _oval_at(inside: BoolArray, points: FloatArray) -> Round | None:
+    """Give the field of a camera that is held aslant: a circle is seen as an ellipse."""
+    made = EllipseModel.from_estimate(points)
+    if not made:
+        return None
+    (x, y), (a, b), turn = made.center, made.axis_lengths, float(made.theta)
+    if not min(a, b) / max(a, b) > OVAL or min(a, b) < SMALLEST * min(inside.shape):
+        return None
+    rows, columns = np.mgrid[: inside.shape[0], : inside.shape[1]]
+    along = (columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)
+    across = (rows - y) * np.cos(turn) - (columns - x) * np.sin(turn)
+    disc = np.hypot(along / a, across / b) <= 1
+    overlap = float((disc & inside).sum() / (disc | inside).sum())
+    if overlap < AGREES_OVAL:
+        return None
+    wide = float(np.hypot(a * np.cos(turn), b * np.sin(turn)))
+    tall = float(np.hypot(a * np.sin(turn), b * np.cos(turn)))
+    left, top = max(0.0, float(x) - wide + 0.5), max(0.0, float(y) - tall + 0.5)
+    right = min(float(inside.shape[1]), float(x) + wide + 0.5)
+    bottom = min(float(inside.shape[0]), float(y) + tall + 0.5)
+    return Round(Box(left, top, right - left, bottom - top), overlap)
 
 
 def _largest(mask: BoolArray) -> BoolArray:

@@ -14,7 +14,7 @@ from cytowell.images import Preprocessing, open_upright, upright_size
 from cytowell.plates.extent import FORMATS
 from cytowell.plates.eyepiece import find_field
 from cytowell.plates.naming import checked_well, names_of, numbered, well_in_name, well_names
-from cytowell.plates.search import ANYTHING, SIDE, Expected, find_plates, plain, worth
+from cytowell.plates.search import ANYTHING, SIDE, Expected, find_plates, plain, settled, worth
 from cytowell.plates.single import Single, find_single
 from cytowell.plates.window import Plate
 from cytowell.types import Box, Dataset, FloatArray, Pixels, Sample
@@ -205,7 +205,8 @@ def _found(opened: Opened, rotate: int | None, whole: tuple[int, int], expected:
         name = well or FIELD
         return Wells((box,), ("1",), (name,), np.array([field.confidence]), field.reason, ("",))
     plates = [] if well else find_plates(pixels, expected)
-    if not well and not plain(plates, expected):
+    enough = plain(plates, expected) or (settled(plates) and len(plates) >= expected.plates)
+    if not well and not enough:
         plates, exact = _harder(opened, pixels, whole, expected, plates)
     if not any(p.verdict.origin is not None for p in plates):
         single = None if expected.wells or expected.plates else find_single(pixels)
@@ -233,8 +234,8 @@ def _harder(
         plates = squares
     if plain(plates, expected):
         return plates, exact
-    larger = _pixels(opened(2 * SIDE), 2 * SIDE, whole)
-    if larger.shape[0] > 1.2 * pixels.shape[0]:
+    if max(whole) > 1.2 * SIDE:
+        larger = _pixels(opened(2 * SIDE), 2 * SIDE, whole)
         again = find_plates(larger, expected)
         if worth(again) > worth(plates):
             return again, np.array(whole) / np.array(larger.shape[1::-1])

@@ -1,4 +1,4 @@
-"""Where one plate ends and the next begins, when several stand in one lattice."""
+"""Straight lines between and beyond rows of wells: where one plate ends, and where tape begins."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ SEAM = 0.4
 PLAINER = 0.2
 """How much of a line between two rows is an edge where plates meet, and how much more than usual
 between rows of one plate."""
+
+WALLS = np.arange(0.02, 0.53, 0.02)
+"""Distances from the rims of the outer wells at which a plate's wall is looked for, in pitches."""
+
+PLAIN = 0.5
+EVEN = 0.1
+"""How much of a wall is an edge, and how far in pitches walls on opposite sides may differ."""
 
 DEPTHS = np.linspace(0.3, 0.7, 17)
 """Where between two rows a seam is looked for, in pitches."""
@@ -108,3 +115,30 @@ def _agreed(edges: Edges, points: FloatArray) -> float:
     step = np.gradient(points, axis=0)
     normal = np.arctan2(step[:, 1], step[:, 0]) + np.pi / 2
     return float(np.median(along(edges, points[:, 0], points[:, 1], normal)))
+
+
+def uneven(
+    edges: Edges, lattice: Lattice, window: Extent, first: tuple[int, int], rim: float
+) -> bool:
+    """Whether straight lines lie beyond opposite sides, none of them equally far.
+
+    A plate's walls do; where tape covers an outer row, its edge lies on one side and the wall on
+    the other.
+    """
+    low = np.array([window.column + first[0], window.row + first[1]], dtype=np.float64)
+    high = low + np.array([window.columns - 1, window.rows - 1])
+    for axis in (0, 1):
+        run = np.linspace(low[1 - axis] - 0.3, high[1 - axis] + 0.3, 96)
+        lines = []
+        for outer, sign in ((low[axis], -1.0), (high[axis], 1.0)):
+            there = []
+            for distance in rim + WALLS:
+                across = np.full_like(run, outer + sign * distance)
+                places = np.stack([across, run] if axis == 0 else [run, across], axis=1)
+                if _agreed(edges, lattice.at(places)) > PLAIN:
+                    there.append(distance)
+            lines.append(np.array(there))
+        left, right = lines
+        if len(left) and len(right) and np.abs(left[:, None] - right[None]).min() > EVEN:
+            return True
+    return False

@@ -43,6 +43,12 @@ SAME = 0.05
 NAMED = 6.0
 """How much more a plate is worth whose wells have names: it is one that is sold, and whole."""
 
+STRONG = 0.45
+"""How plain rims are, at least, of round wells about which there is no doubt."""
+
+LITTLE = 0.05
+"""Share of the most evidence below which circles of a radius are not followed up."""
+
 FAINTER = 0.6
 """How plain a further plate must be beside the plainest: what is fainter is chance."""
 
@@ -98,7 +104,8 @@ def find_plates(pixels: Pixels, expected: Expected = ANYTHING, square: bool = Fa
         ]
     if plain(found, expected):
         return found
-    thorough = _thoroughly(edges, _grown(searched, square)[:FOLLOWED], square, expected)
+    likely = [s for s in searched if s[0] > LITTLE * searched[0][0]]
+    thorough = _thoroughly(edges, _grown(likely, square)[:FOLLOWED], square, expected)
     return thorough if worth(thorough) > worth(found) else found
 
 
@@ -176,6 +183,13 @@ def worth(plates: Iterable[Plate]) -> float:
     return sum(
         p.evidence * p.strength / p.lattice.pitch * (1.0 if p.verdict.origin is None else NAMED)
         for p in plates
+    )
+
+
+def settled(plates: list[Plate]) -> bool:
+    """Whether round wells are seen so well that neither squares nor a larger copy show more."""
+    return bool(plates) and all(
+        p.lattice.pitch >= FINE and p.strength >= STRONG and not p.squarish for p in plates
     )
 
 

@@ -10,7 +10,7 @@ from cytowell.plates.extent import FORMATS, Extent, Verdict, extent, judge, look
 from cytowell.plates.lattice import Lattice, fit
 from cytowell.plates.rims import CIRCLE, SQUARE, Rim, fitted_rim, looked_at, rims, strength
 from cytowell.plates.rings import Edges
-from cytowell.plates.seams import split
+from cytowell.plates.seams import split, uneven
 from cytowell.types import BoolArray, Box, FloatArray, IntArray
 
 __all__ = ["FORMATS", "Plate", "plate_of"]
@@ -19,8 +19,8 @@ REACH = 24
 """Places around the circles that are looked at: the longest side of a format."""
 
 FILLED = 0.75
-FAINT, PLAIN = 0.28, 0.4
-MANY = 24
+FAINT, MANY = 0.28, 24
+PLAINER = ((12, 0.4), (6, 0.45), (0, 0.6))
 """What makes a plate believable: the share of its wells that are seen, how plain their rims are,
 and how many there are. Plates measure 0.46 to 0.99 plain, lattices found in blood smears 0.1 to
 0.36; half a dozen cells that happen to lie in rows are no plate."""
@@ -73,8 +73,10 @@ class Plate:
             return False
         if self.rim.square:
             return self.strength >= SQUARE_PLAIN
-        known = self.verdict.wells > 0 and int(inside.sum()) >= MANY
-        return self.strength >= (FAINT if known else PLAIN)
+        count = int(inside.sum())
+        if self.verdict.wells > 0 and count >= MANY:
+            return self.strength >= FAINT
+        return self.strength >= next(least for few, least in PLAINER if count >= few)
 
     @property
     def evidence(self) -> float:
@@ -151,20 +153,36 @@ def plate_of(
     squarish = not rim.square and strength(edges, lattice, Rim(rim.radius, SQUARE)) > usual
     whole = extent(grid, start)
     whole = replace(whole, sides=look_beyond(edges, lattice, rim, whole, first, usual))
-    for window in split(edges, lattice, whole, first, *expected):
+    for part in split(edges, lattice, whole, first, *expected):
         plate = Plate(
             lattice,
             rim,
-            (first[0] + window.column, first[1] + window.row),
-            grid[window.row : window.row + window.rows,
-                 window.column : window.column + window.columns],
+            (first[0] + part.column, first[1] + part.row),
+            grid[part.row : part.row + part.rows, part.column : part.column + part.columns],
             usual,
-            judge(window, rim, expected[0]),
+            _judged(edges, lattice, rim, part, first, expected[0]),
             squarish,
         )  # fmt: skip
         if plate.believable:
             plates.append(plate)
     return plates
+
+
+def _judged(
+    edges: Edges, lattice: Lattice, rim: Rim, part: Extent, first: tuple[int, int], expected: int
+) -> Verdict:
+    """Say which plate a window is; one that may be covered on one side is no whole one."""
+    verdict = judge(part, rim, expected)
+    whole = 0 < verdict.wells < 96 and verdict.shape == part.shape
+    if whole and not expected and uneven(edges, lattice, part, first, rim.radius):
+        return Verdict(0, reason=UNEVEN)
+    return verdict
+
+
+UNEVEN = (
+    "what lies beyond opposite sides of the wells differs: rows or columns may be covered, so they "
+    "have no names (--format says what the plate is)"
+)
 
 
 def _usual(scores: FloatArray, count: int) -> float:
