@@ -9,6 +9,7 @@ from cytowell.plates.extent import (
     EMPTY,
     FORMATS,
     MORE,
+    PERHAPS,
     UNKNOWN,
     WALL,
     Extent,
@@ -38,7 +39,7 @@ def test_a_format_with_nothing_beyond_any_side_is_a_whole_plate(wells: int) -> N
 
 @pytest.mark.parametrize("wells", [6, 12, 24, 48])
 @pytest.mark.parametrize("side", range(4))
-@pytest.mark.parametrize("beyond", [MORE, UNKNOWN])
+@pytest.mark.parametrize("beyond", [MORE, PERHAPS, UNKNOWN])
 def test_one_side_that_goes_on_or_is_out_of_sight_takes_the_names_away(
     wells: int, side: int, beyond: str
 ) -> None:
@@ -83,6 +84,8 @@ def test_a_part_is_named_only_where_the_plate_ends_on_one_side_and_goes_on_at_th
     assert left.origin == (0, 0)
     assert judge(window(8, 7, (UNKNOWN, EMPTY, EMPTY, EMPTY)), APART).origin is None
     assert judge(window(8, 7, (MORE, UNKNOWN, EMPTY, EMPTY)), APART).origin is None
+    # A little of what may be wells beyond one side, tape over the other: 88 of 96 wells.
+    assert judge(window(8, 11, (EMPTY, EMPTY, PERHAPS, EMPTY)), TOUCHING).origin is None
     # Half of a plate of 96 or the whole of an upright one of 48, cut: nothing tells.
     assert judge(window(8, 5, (MORE, EMPTY, EMPTY, EMPTY)), APART).origin is None
 

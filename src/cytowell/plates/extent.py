@@ -22,8 +22,9 @@ FORMATS: dict[int, tuple[int, int]] = {
 }  # fmt: skip
 """Rows and columns of the plates that are sold."""
 
-EMPTY, MORE, UNKNOWN, WALL = "empty", "more", "unknown", "wall"
-"""What lies beyond an outer row or column: no well, wells, out of sight, a plate's edge."""
+EMPTY, MORE, UNKNOWN, WALL, PERHAPS = "empty", "more", "unknown", "wall", "perhaps"
+"""What lies beyond an outer row or column: no well, wells, out of sight, a plate's edge, or so
+little of what may be wells that they do not tell."""
 
 LEFT, TOP, RIGHT, BOTTOM = range(4)
 SIDES = ("left", "top", "right", "bottom")
@@ -33,6 +34,9 @@ PRESENT = 0.5
 
 ARC = 0.15
 """Share of the rims beyond a side that must be in sight to say what is there."""
+
+PLENTY = 0.3
+"""The same for wells that are there to tell which part of a plate is seen."""
 
 ABSENT = 0.55
 """Score, as a share of a good well's, below which a rim beyond a side is not there."""
@@ -191,7 +195,9 @@ def _beyond(
     score, share = arcs(edges, lattice, rim, places, outward)
     if share < ARC:
         return UNKNOWN
-    return EMPTY if score < ABSENT * usual else MORE
+    if score < ABSENT * usual:
+        return EMPTY
+    return MORE if share >= PLENTY else PERHAPS
 
 
 def judge(window: Extent, rim: Rim, expected: int = 0) -> Verdict:
@@ -213,7 +219,7 @@ def judge(window: Extent, rim: Rim, expected: int = 0) -> Verdict:
 def _whole(verdict: Verdict, window: Extent, rim: Rim, expected: int) -> Verdict:
     """Say whether a window with as many rows and columns as a format has is a whole plate."""
     wells = verdict.wells
-    more = [SIDES[k] for k in range(4) if window.sides[k] == MORE]
+    more = [SIDES[k] for k in range(4) if window.sides[k] in (MORE, PERHAPS)]
     hidden = [SIDES[k] for k in range(4) if window.sides[k] == UNKNOWN]
     if wells >= 96 and (rim.radius >= TOUCHING or len(more) + len(hidden) == 0 or wells == 384):
         return verdict

@@ -14,7 +14,16 @@ from cytowell.images import Preprocessing, open_upright, upright_size
 from cytowell.plates.extent import FORMATS
 from cytowell.plates.eyepiece import find_field
 from cytowell.plates.naming import checked_well, names_of, numbered, well_in_name, well_names
-from cytowell.plates.search import ANYTHING, SIDE, Expected, find_plates, plain, settled, worth
+from cytowell.plates.search import (
+    ANYTHING,
+    SIDE,
+    Expected,
+    contradicted,
+    find_plates,
+    plain,
+    settled,
+    worth,
+)
 from cytowell.plates.single import Single, find_single
 from cytowell.plates.window import Plate
 from cytowell.types import Box, Dataset, FloatArray, Pixels, Sample
@@ -230,7 +239,7 @@ def _harder(
     """Look for square wells and in a larger copy, where circles alone did not explain enough."""
     exact = np.array(whole) / np.array(pixels.shape[1::-1])
     squares = find_plates(pixels, expected, square=True)
-    if worth(squares) > worth(plates):
+    if worth(squares) > worth(plates) and not any(contradicted(s, plates) for s in squares):
         plates = squares
     if plain(plates, expected):
         return plates, exact

@@ -40,6 +40,12 @@ FOLLOWED = 24
 SAME = 0.05
 """Share by which pitches differ of lattices that are the same."""
 
+ALIKE = 0.2
+"""How far pitches of plates in one photograph differ, as a logarithm."""
+
+NEARLY, MOSTLY = 0.9, 0.6
+"""What wells without names must weigh, beside named ones, and the share of them that lies there."""
+
 NAMED = 6.0
 """How much more a plate is worth whose wells have names: it is one that is sold, and whole."""
 
@@ -102,6 +108,7 @@ def find_plates(pixels: Pixels, expected: Expected = ANYTHING, square: bool = Fa
             for plate in plate_of(edges, lattice, radius, CIRCLE, said)
             if not any(_overlap(plate, other) for other in found)
         ]
+    found = _alike(found)
     if plain(found, expected):
         return found
     likely = [s for s in searched if s[0] > LITTLE * searched[0][0]]
@@ -123,13 +130,26 @@ def _thoroughly(
         ):  # fmt: skip
             continue
         made += plate_of(edges, lattice, radius, curve, (expected.wells, expected.plates))
+    made = [p for p in made if not contradicted(p, made)]
     made.sort(key=lambda p: -worth([p]))
     found: list[Plate] = []
     for plate in made:
         fainter = found and plate.strength < FAINTER * found[0].strength
         if not fainter and not any(_overlap(plate, other) for other in found):
             found.append(plate)
-    return found
+    return _alike(found)
+
+
+def _alike(plates: list[Plate]) -> list[Plate]:
+    """Leave out what has no names beside a plate that has, and other wells: it is the table."""
+    whole = [p for p in plates if p.verdict.origin is not None]
+    return [
+        p
+        for p in plates
+        if p.verdict.origin is not None
+        or not whole
+        or any(abs(np.log(p.lattice.pitch / other.lattice.pitch)) < ALIKE for other in whole)
+    ]
 
 
 def _overlap(a: Plate, b: Plate) -> bool:
@@ -176,6 +196,26 @@ def _evidence(scores: FloatArray, radius: float) -> float:
     """
     chance = CHANCE / np.sqrt(2 * np.pi * radius)
     return float(np.maximum(scores - chance, 0.0).sum() * 2 * np.pi * radius)
+
+
+def contradicted(plate: Plate, others: Iterable[Plate]) -> bool:
+    """Whether wells that have no names are seen more plainly where this plate has named ones."""
+    if plate.verdict.origin is None:
+        return False
+    room = 0.5 * plate.lattice.pitch
+    low, high = plate.centres.min(axis=0) - room, plate.centres.max(axis=0) + room
+    for other in others:
+        if other.verdict.origin is not None or _weight(other) < NEARLY * _weight(plate):
+            continue
+        # A pattern of the table is not seen where the plate lies on it.
+        seen = other.centres[other.scores[other.inside] > 0.5]
+        if len(seen) and ((seen > low) & (seen < high)).all(axis=1).mean() > MOSTLY:
+            return True
+    return False
+
+
+def _weight(plate: Plate) -> float:
+    return plate.evidence * plate.strength
 
 
 def worth(plates: Iterable[Plate]) -> float:
