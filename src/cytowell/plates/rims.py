@@ -8,7 +8,7 @@ import numpy as np
 
 from cytowell.plates.lattice import Lattice
 from cytowell.plates.rings import Edges, along
-from cytowell.types import FloatArray, IntArray
+from cytowell.types import BoolArray, FloatArray, IntArray
 
 OUTER = 0.6
 """Of the circles around a well (floor, wall, rim) the outermost that is as strong as this share."""
@@ -106,7 +106,7 @@ def looked_at(
     return scores, places
 
 
-def in_sight(edges: Edges, lattice: Lattice, here: FloatArray, beyond: float = 0.0) -> FloatArray:
+def in_sight(edges: Edges, lattice: Lattice, here: FloatArray, beyond: float = 0.0) -> BoolArray:
     """Give which places (N, 2) lie in the photograph, or so many pixels beyond it."""
     height, width = edges.shape
     centres = lattice.at(here)
@@ -116,7 +116,8 @@ def in_sight(edges: Edges, lattice: Lattice, here: FloatArray, beyond: float = 0
     # Beyond the horizon of a tilted plate its rows crowd together: nothing of it is there.
     half = np.array([0.5, 0.5])
     step = lattice.at(here + half) - lattice.at(here - half)
-    return np.asarray(inside & (np.hypot(step[:, 0], step[:, 1]) > 0.6 * lattice.pitch))
+    near: BoolArray = inside & (np.hypot(step[:, 0], step[:, 1]) > 0.6 * lattice.pitch)
+    return near
 
 
 def fitted_rim(edges: Edges, lattice: Lattice, near: Rim) -> Rim:
