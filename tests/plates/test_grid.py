@@ -139,6 +139,7 @@ def test_a_part_of_a_plate_is_numbered_and_said_to_be_one(data: Path) -> None:
     half = photograph.crop((photograph.width // 2, 0, photograph.width, photograph.height))
     found = wells_of(half)
     assert len(found.boxes) == 48
+    assert set(found.names) == {""}
     assert "part" in found.reason or "no edge" in found.reason
 
 
@@ -208,7 +209,8 @@ def test_the_command_lists_and_draws_what_it_finds(tmp_path: Path, cli: Runner) 
     with out.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert list(rows[0]) == [
-        *("photo", "plate", "well", "x", "y", "width", "height", "confidence", "reason")
+        *("photo", "plate", "well", "x", "y", "width", "height", "confidence", "reason"),
+        "orientation",
     ]
     assert [r["well"] for r in rows[:24:6]] == ["A1", "B1", "C1", "D1"]
     assert rows[24]["well"] == rows[25]["well"] == ""

@@ -95,7 +95,7 @@ def command(
     ] = False,
     find: FindOption = "none",
     detector: DetectorOption = "",
-    rotate: RotateOption = 0,
+    rotate: RotateOption = None,
     by_image: Annotated[
         bool, typer.Option("--by-image", help="Split single images though groups exist (leaks).")
     ] = False,

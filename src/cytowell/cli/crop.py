@@ -49,7 +49,7 @@ def command(
             help="Cut out as this bundle sees a box, with what it measures.", show_default=False
         ),
     ] = "",
-    rotate: RotateOption = 0,
+    rotate: RotateOption = None,
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,

@@ -67,10 +67,11 @@ FindOption = Annotated[
     str, typer.Option(help="What is looked for in each photograph: none, wells or cells.")
 ]
 RotateOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         help="Degrees by which plates are turned clockwise: A1 is upper left at 0, upper right at "
-        "90, lower right at 180, lower left at 270."
+        "90, lower right at 180, lower left at 270. Without, 0 is assumed, and that is said.",
+        show_default=False,
     ),
 ]
 MarginOption = Annotated[

@@ -43,7 +43,7 @@ def command(
             show_default=False,
         ),
     ] = "",
-    rotate: RotateOption = 0,
+    rotate: RotateOption = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="With --wells ordered: the order shown is right.")
     ] = False,

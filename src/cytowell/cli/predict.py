@@ -51,7 +51,7 @@ def command(
     find: FindOption = "none",
     detector: DetectorOption = "",
     only: OnlyOption = "",
-    rotate: RotateOption = 0,
+    rotate: RotateOption = None,
     margin: MarginOption = None,
     square: SquareOption = False,
     round_: RoundOption = False,

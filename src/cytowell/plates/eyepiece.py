@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, gaussian_filter, label
 from skimage.filters import threshold_otsu
-from skimage.measure import CircleModel, ransac
+from skimage.measure import CircleModel, EllipseModel, ransac
 
 from cytowell.types import BoolArray, Box, FloatArray, Pixels
 
@@ -21,16 +21,36 @@ DARK = 0.45
 AGREES = 0.88
 """Overlap (intersection over union) of the bright area with the circle, at least."""
 
+AGREES_OVAL, OVAL = 0.94, 0.75
+"""The same for an ellipse, which fits more, and its shorter axis as a share of the longer, at
+least: a camera that is held aslant by 40 degrees."""
+
 SMALLEST = 0.22
 """Radius of a field as a share of the photograph's shorter side, at least."""
+
+PLAIN = 0.006
+"""How much a field varies, at least, for something to be seen in it; noise varies by less."""
+
+BARE = "nothing is seen in the round field: it may be a bare disc"
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round field: its box in pixels of what was searched, and how well a circle explains it."""
+    """A round field.
+
+    Attributes
+    ----------
+    box
+        In pixels of what was searched.
+    confidence
+        How well a circle explains it.
+    reason
+        What must be said of it.
+    """
 
     box: Box
     confidence: float
+    reason: str = ""
 
 
 def find_field(pixels: Pixels) -> Round | None:
@@ -52,8 +72,21 @@ def find_field(pixels: Pixels) -> Round | None:
     across, down = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     box = best.box
     return Round(
-        Box(box.x * across, box.y * down, box.width * across, box.height * down), best.confidence
+        Box(box.x * across, box.y * down, box.width * across, box.height * down),
+        best.confidence,
+        BARE if _structure(light, box) < PLAIN else "",
     )
+
+
+def _structure(light: FloatArray, box: Box) -> float:
+    """Give how much the inner part of a field varies from place to place, as a share of it."""
+    rows, columns = np.mgrid[: light.shape[0], : light.shape[1]]
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    inner = np.hypot(columns - x, rows - y) < 0.4 * min(box.width, box.height)
+    if not inner.any():
+        return 0.0
+    fine = (light - gaussian_filter(light, 8.0))[inner]
+    return float(fine.std() / max(1.0, float(light[inner].mean())))
 
 
 def _levels(light: FloatArray) -> list[float]:
@@ -104,12 +137,37 @@ def _circle_at(light: FloatArray, level: float) -> Round | None:
     disc = np.hypot(columns - x, rows - y) <= radius
     overlap = float((disc & inside).sum() / (disc | inside).sum())
     seen = _arc_seen(points[agree], (x, y), radius)
-    if overlap < AGREES or seen < 0.3 or disc.mean() > 0.95:
+    if seen < 0.3 or disc.mean() > 0.95:
         return None
+    if overlap < AGREES:
+        return _oval_at(inside, points)
     x, y = float(x), float(y)
     left, top = max(0.0, x - radius + 0.5), max(0.0, y - radius + 0.5)
     right, bottom = min(float(width), x + radius + 0.5), min(float(height), y + radius + 0.5)
     return Round(Box(left, top, right - left, bottom - top), overlap * min(1.0, 0.5 + seen))
+
+
+def _oval_at(inside: BoolArray, points: FloatArray) -> Round | None:
+    """Give the field of a camera that is held aslant: a circle is seen as an ellipse."""
+    made = EllipseModel.from_estimate(points)
+    if not made:
+        return None
+    (x, y), (a, b), turn = made.center, made.axis_lengths, float(made.theta)
+    if not min(a, b) / max(a, b) > OVAL or min(a, b) < SMALLEST * min(inside.shape):
+        return None
+    rows, columns = np.mgrid[: inside.shape[0], : inside.shape[1]]
+    along = (columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)
+    across = (rows - y) * np.cos(turn) - (columns - x) * np.sin(turn)
+    disc = np.hypot(along / a, across / b) <= 1
+    overlap = float((disc & inside).sum() / (disc | inside).sum())
+    if overlap < AGREES_OVAL:
+        return None
+    wide = float(np.hypot(a * np.cos(turn), b * np.sin(turn)))
+    tall = float(np.hypot(a * np.sin(turn), b * np.cos(turn)))
+    left, top = max(0.0, float(x) - wide + 0.5), max(0.0, float(y) - tall + 0.5)
+    right = min(float(inside.shape[1]), float(x) + wide + 0.5)
+    bottom = min(float(inside.shape[0]), float(y) + tall + 0.5)
+    return Round(Box(left, top, right - left, bottom - top), overlap)
 
 
 def _largest(mask: BoolArray) -> BoolArray:

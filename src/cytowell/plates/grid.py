@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from cytowell.errors import ImageError, RecipeError
 from cytowell.images import Preprocessing, open_upright, upright_size
 from cytowell.images.failures import reading
+from cytowell.plates.extent import FORMATS
 from cytowell.plates.eyepiece import find_field
-from cytowell.plates.lattice import lattices
-from cytowell.plates.rings import edges_of, peaks, ring_scores
-from cytowell.plates.window import Plate, plate_of
+from cytowell.plates.naming import checked_well, names_of, numbered, well_in_name, well_names
+from cytowell.plates.search import (
+    ANYTHING,
+    SIDE,
+    Expected,
+    contradicted,
+    find_plates,
+    plain,
+    settled,
+    worth,
+)
+from cytowell.plates.single import Single, find_single
+from cytowell.plates.window import Plate
 from cytowell.types import Box, Dataset, FloatArray, Pixels, Sample
 
-SIDE = 800
-"""Longer side in pixels at which a photograph is searched: a well of 384 has ten then."""
-
-RADII = np.geomspace(9.0, 190.0, 24)
-"""Radii in pixels that are tried: neighbours differ by 14 %, a ring is as thick as that."""
-
-LEAST = 0.15
-"""Score below which a circle is chance: the edges of noise score 0."""
-
-TRIED = 6
-"""Radii, and then lattices, that are followed up, the likeliest first."""
-
-MOST = 600
-"""Circles of one radius that are kept: a plate of 384, and as many that are chance."""
-
-CHANCE = 2.0
-"""Score of the best rings of noise, for a ring of one pixel; it falls with the root of length."""
+__all__ = ["FIELD", "Expected", "Wells", "find_wells", "well_names", "wells_of"]
 
 FIELD = "field"
 """Name of the one round field of an eyepiece."""
 
 ROTATIONS = (0, 90, 180, 270)
+
+SMALL = 600
+"""Longer side in pixels to which smaller photographs are enlarged, fourfold at most."""
+
+SURER = 0.4
+"""Edge that a single well explains, beside that of a plate which it is taken in place of."""
+
+Opened = Callable[[int], Image.Image]
+"""Gives the photograph with at least so many pixels on its longer side, if it has them."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,16 @@ class Wells:
     boxes
         In pixels of the upright photograph, plate by plate, row by row.
     plates, names
-        Number of the plate and name of the well of each box ("A1"; "field" of an eyepiece).
+        Number of the plate and name of the well of each box ("A1"; "field" of an eyepiece; "" where
+        nothing tells which well it is).
     confidence
         Of each box, 0..1: the share of its rim that was seen; less where it was told by its
         neighbours alone.
     reason
         Why nothing was found, or what must be known of what was; "" for a whole plate.
+    orientations
+        Of each box, where A1 of its plate was taken to be and whether that was given or assumed;
+        "" where wells have no names.
     """
 
     boxes: tuple[Box, ...]
@@ -66,10 +72,13 @@ class Wells:
     names: tuple[str, ...]
     confidence: FloatArray
     reason: str = ""
+    orientations: tuple[str, ...] = ()
 
 
 def find_wells(
-    photographs: str | Path | Dataset | Iterable[str | Path], rotate: int = 0
+    photographs: str | Path | Dataset | Iterable[str | Path],
+    rotate: int | None = None,
+    expected: Expected = ANYTHING,
 ) -> Dataset:
     """Find the wells of photographs, as samples with a box, `plate`, `well` and `confidence`.
 
@@ -78,7 +87,10 @@ def find_wells(
     photographs
         One path, several, or a data set, whose photographs are each looked at once.
     rotate
-        By how many degrees the plate is turned clockwise against A1 in the upper left.
+        By how many degrees the plate is turned clockwise against A1 in the upper left; None where
+        nobody has looked: A1 is then assumed there, and `orientation` of each sample says so.
+    expected
+        What is known of them: format, number of plates, name of a single well.
 
     Returns
     -------
@@ -90,7 +102,7 @@ def find_wells(
     Raises
     ------
     RecipeError
-        If `rotate` is no quarter turn.
+        If `rotate` is no quarter turn, or what is expected is no plate or well.
     """
     if isinstance(photographs, str | Path):
         photographs = [photographs]
@@ -99,14 +111,19 @@ def find_wells(
     samples: list[Sample] = []
     notes = []
     for path in map(str, photographs):
-        wells = wells_or_why(path, rotate)
+        wells = wells_or_why(path, rotate, expected=expected)
         samples += samples_of(path, wells)
         if wells.reason:
             notes.append(f"{path}: {wells.reason}")
     return Dataset(tuple(samples), (), notes=tuple(notes))
 
 
-def wells_in(path: str, rotate: int = 0, record: Preprocessing | None = None) -> Wells:
+def wells_in(
+    path: str,
+    rotate: int | None = None,
+    record: Preprocessing | None = None,
+    expected: Expected = ANYTHING,
+) -> Wells:
     """Find the wells of a file.
 
     Raises
@@ -117,17 +134,28 @@ def wells_in(path: str, rotate: int = 0, record: Preprocessing | None = None) ->
         If `rotate` is no quarter turn.
     """
     size = upright_size(path, record)
-    # A JPEG is decoded no finer than it is looked at: most of the time goes there else.
-    scale = next((s for s in (8, 4, 2) if max(size) >= s * SIDE), 1)
-    how = replace(record or Preprocessing(), jpeg_scale=scale)
-    return wells_of(open_upright(path, how), rotate, size)
+
+    def opened(side: int) -> Image.Image:
+        # A JPEG is decoded no finer than it is looked at: most of the time goes there else.
+        scale = next((s for s in (8, 4, 2) if max(size) >= s * side), 1)
+        return open_upright(path, replace(record or Preprocessing(), jpeg_scale=scale))
+
+    found = _found(opened, rotate, size, expected)
+    if found.names == ("",) and (name := well_in_name(path)):
+        return replace(found, names=(name,), reason=f"one well, {name} by the file's name")
+    return found
 
 
-def wells_or_why(path: str, rotate: int = 0, record: Preprocessing | None = None) -> Wells:
+def wells_or_why(
+    path: str,
+    rotate: int | None = None,
+    record: Preprocessing | None = None,
+    expected: Expected = ANYTHING,
+) -> Wells:
     """Find the wells of a file; one that cannot be decoded has none, and its reason."""
     try:
         with reading(path, "cannot be searched"):
-            return wells_in(path, rotate, record)
+            return wells_in(path, rotate, record, expected)
     except ImageError as error:
         return _none(str(error))
 
@@ -145,87 +173,112 @@ def samples_of(path: str, wells: Wells) -> list[Sample]:
                 "plate": plate,
                 "well": name,
                 "confidence": round(float(sure), 3),
+                "orientation": where,
                 "note": wells.reason,
             },
         )
-        for box, plate, name, sure in zip(
-            wells.boxes, wells.plates, wells.names, wells.confidence, strict=True
+        for box, plate, name, sure, where in zip(
+            wells.boxes, wells.plates, wells.names, wells.confidence, wells.orientations,
+            strict=True,
         )
-    ]
+    ]  # fmt: skip
 
 
 def wells_of(
-    photograph: Image.Image, rotate: int = 0, whole: tuple[int, int] | None = None
+    photograph: Image.Image, rotate: int | None = None, expected: Expected = ANYTHING
 ) -> Wells:
     """Find the wells of one upright photograph.
-
-    Parameters
-    ----------
-    whole
-        Width and height that boxes are wanted for, if `photograph` is a smaller copy.
 
     Raises
     ------
     RecipeError
-        If `rotate` is no quarter turn.
+        If `rotate` is no quarter turn, or what is expected is no plate or well.
     """
-    if rotate not in ROTATIONS:
+    return _found(lambda side: photograph, rotate, photograph.size, expected)
+
+
+def _found(opened: Opened, rotate: int | None, whole: tuple[int, int], expected: Expected) -> Wells:
+    """Find the wells of a photograph of so many pixels, in copies no larger than is needed."""
+    if rotate not in (None, *ROTATIONS):
         raise RecipeError(f"A plate is not turned by {rotate} degrees.", "Use 0, 90, 180 or 270.")
-    scale = max(1.0, max(photograph.size) / SIDE)
-    size = (max(1, round(photograph.width / scale)), max(1, round(photograph.height / scale)))
-    pixels = np.asarray(photograph.convert("RGB").resize(size, Image.Resampling.BOX))
-    whole = whole or photograph.size
-    exact = np.array(whole) / np.array(size)
-    field = find_field(pixels)
+    if expected.wells not in (0, *FORMATS):
+        raise RecipeError(
+            f"No plate of {expected.wells} wells is known.",
+            f"Use one of {', '.join(map(str, FORMATS))}.",
+        )
+    well = checked_well(expected.well) if expected.well else ""
+    photograph = opened(SIDE)
+    pixels = _pixels(photograph, SIDE, whole)
+    exact = np.array(whole) / np.array(pixels.shape[1::-1])
+    field = None if expected.wells or expected.plates else find_field(pixels)
     if field is not None:
         box = _scaled(field.box, exact, whole)
-        return Wells((box,), ("1",), (FIELD,), np.array([field.confidence]))
-    plates = find_plates(pixels)
+        name = well or FIELD
+        return Wells((box,), ("1",), (name,), np.array([field.confidence]), field.reason, ("",))
+    plates = [] if well else find_plates(pixels, expected)
+    enough = plain(plates, expected) or (settled(plates) and len(plates) >= expected.plates)
+    if not well and not enough:
+        plates, exact = _harder(opened, pixels, whole, expected, plates)
+    if not any(p.verdict.origin is not None for p in plates):
+        single = None if expected.wells or expected.plates else find_single(pixels)
+        if single is not None and (well or _outweighs(single, plates, exact, whole)):
+            scale = np.array(whole) / np.array(pixels.shape[1::-1])
+            box = _scaled(single.box, scale, whole)
+            said = "" if well else ONE
+            return Wells((box,), ("1",), (well,), np.array([single.confidence]), said, ("",))
     if not plates:
-        return _none("no lattice of circles and no round field was found")
-    return _named(plates, rotate, exact, whole)
+        return _none("no lattice of circles, no round field and no single well was found")
+    return _listed(plates, rotate, exact, whole, expected)
 
 
-def find_plates(pixels: Pixels) -> list[Plate]:
-    """Find the plates in pixels (H, W, 3), the fullest first."""
-    shorter = min(pixels.shape[:2])
-    radii = RADII[: int(np.searchsorted(RADII, 0.45 * shorter))]
-    if not len(radii):
-        return []
-    edges = edges_of(pixels, float(radii[-1]))
-    searched = []
-    for radius in map(float, radii):
-        scores, step = ring_scores(edges, radius, max(1.0, 0.07 * radius))
-        places, sure = peaks(scores, 1.5 * radius / step, LEAST)
-        best = np.argsort(-sure, kind="stable")[:MOST]
-        searched.append((_evidence(sure[best], radius), radius, places[best] * step, sure[best]))
-    searched.sort(key=lambda s: -s[0])
-    grown = [
-        (_evidence(lattice.scores, radius), radius, lattice)
-        for _, radius, places, sure in searched[:TRIED]
-        for lattice in lattices(places, sure, radius)
-    ]
-    grown.sort(key=lambda g: -g[0])
-    found: list[Plate] = []
-    for _, radius, lattice in grown:
-        if any(other.covers(lattice.places) for other in found):
-            continue
-        # What is left beside a plate is another plate, as plain as the first, or chance.
-        if found and lattice.scores.mean() < 0.6 * found[0].lattice.scores.mean():
-            continue
-        plate = plate_of(edges, lattice, radius)
-        if plate is not None and not any(other.covers(plate.centres) for other in found):
-            found.append(plate)
-    return found
+def _harder(
+    opened: Opened,
+    pixels: Pixels,
+    whole: tuple[int, int],
+    expected: Expected,
+    plates: list[Plate],
+) -> tuple[list[Plate], FloatArray]:
+    """Look for square wells and in a larger copy, where circles alone did not explain enough."""
+    exact = np.array(whole) / np.array(pixels.shape[1::-1])
+    squares = find_plates(pixels, expected, square=True)
+    if worth(squares) > worth(plates) and not any(contradicted(s, plates) for s in squares):
+        plates = squares
+    if plain(plates, expected):
+        return plates, exact
+    if max(whole) > 1.2 * SIDE:
+        larger = _pixels(opened(2 * SIDE), 2 * SIDE, whole)
+        again = find_plates(larger, expected)
+        if worth(again) > worth(plates):
+            return again, np.array(whole) / np.array(larger.shape[1::-1])
+    return plates, exact
 
 
-def _evidence(scores: FloatArray, radius: float) -> float:
-    """Give the length of edge in pixels that circles explain beyond what chance does.
+ONE = "one well fills the photograph: its name comes from the file's name, a table, or --well"
 
-    A small ring finds some edge of noise that suits it, a large one averages over many.
-    """
-    chance = CHANCE / np.sqrt(2 * np.pi * radius)
-    return float(np.maximum(scores - chance, 0.0).sum() * 2 * np.pi * radius)
+
+def _outweighs(
+    single: Single, plates: list[Plate], exact: FloatArray, whole: tuple[int, int]
+) -> bool:
+    """Whether one well explains more edge than what was taken for wells without names."""
+    alone = single.confidence * np.pi * single.box.width / single.scale
+    return all(
+        alone > plate.evidence * float(exact[0]) / max(whole)
+        or (
+            alone > SURER * plate.evidence * float(exact[0]) / max(whole)
+            and single.confidence > plate.strength + 0.2
+        )
+        for plate in plates
+    )
+
+
+def _pixels(photograph: Image.Image, side: int, whole: tuple[int, int]) -> Pixels:
+    """Give a copy with so many pixels on the longer side; a small one is enlarged."""
+    longest = max(whole)
+    wanted = min(side, max(longest, min(SMALL * side // SIDE, 4 * longest)))
+    scale = max(photograph.size) / wanted
+    size = (max(1, round(photograph.width / scale)), max(1, round(photograph.height / scale)))
+    how = Image.Resampling.BOX if scale >= 1 else Image.Resampling.BICUBIC
+    return np.asarray(photograph.convert("RGB").resize(size, how))
 
 
 def _none(reason: str) -> Wells:
@@ -241,79 +294,32 @@ def _scaled(box: Box, scale: FloatArray, whole: tuple[int, int]) -> Box:
     return Box(left, top, max(0.0, right - left), max(0.0, bottom - top))
 
 
-def _named(plates: list[Plate], rotate: int, scale: FloatArray, whole: tuple[int, int]) -> Wells:
-    """Name the wells of every plate, left to right."""
-    plates = sorted(plates, key=lambda p: float(p.centres[:, 0].mean()))
+def _listed(
+    plates: list[Plate],
+    rotate: int | None,
+    scale: FloatArray,
+    whole: tuple[int, int],
+    expected: Expected,
+) -> Wells:
+    """Name the wells of every plate."""
     boxes: list[Box] = []
     numbers: list[str] = []
     names: list[str] = []
     sure: list[float] = []
-    reasons = []
-    for number, plate in enumerate(plates, 1):
+    where: list[str] = []
+    reasons: list[str] = []
+    for number, plate in enumerate(numbered(plates), 1):
         inside = plate.inside
-        named, said = well_names(inside.shape, rotate)
+        named, said, corner = names_of(plate, rotate)
         boxes += [_scaled(box, scale, whole) for box in plate.boxes()]
         numbers += [str(number)] * int(inside.sum())
         names += [str(named[r, c]) for r, c in zip(*np.nonzero(inside), strict=True)]
+        where += [corner] * int(inside.sum())
         sure += np.clip(plate.scores[inside], 0.0, 1.0).tolist()
-        reasons += [said] if said else []
-        reasons += _partly(plate)
-    if len(plates) > 1:
-        reasons.insert(0, f"{len(plates)} plates, numbered from the left")
-    return Wells(tuple(boxes), tuple(numbers), tuple(names), np.array(sure), "; ".join(reasons))
-
-
-def _partly(plate: Plate) -> list[str]:
-    """Say what is missing of a plate."""
-    count = int(plate.inside.sum())
-    if plate.certain and count == plate.wells:
-        return []
-    if count == plate.wells:
-        return [f"the {count} wells may be a part of a larger plate: no edge of it is in sight"]
-    where = (
-        "its edges tell which"
-        if plate.certain
-        else "no edge of the plate tells which, so they are numbered from the upper left"
-    )
-    return [f"{count} wells of a plate of {plate.wells} are in sight; {where}"]
-
-
-def well_names(shape: tuple[int, int], rotate: int = 0) -> tuple[npt.NDArray[np.str_], str]:
-    """Give the names of the wells of a window as it is seen, and what must be said of them.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns in the photograph.
-    rotate
-        Degrees by which the plate is turned clockwise.
-
-    Returns
-    -------
-    tuple
-        Names (rows, columns), and a sentence, "" for a plate that lies across with A1 in the
-        upper left, or as was asked for.
-    """
-    rows, columns = shape
-    said = ""
-    if rows > columns and rotate in (0, 180):
-        rotate += 90
-        where = "upper right" if rotate == 90 else "lower left"
-        said = (
-            f"the plate stands upright: A1 is taken as the {where}; it is turned by {rotate} "
-            f"degrees, or else by {360 - rotate}"
-        )
-    elif rows <= columns and rotate in (90, 270):
-        rotate -= 90
-        said = "the plate lies across, so a quarter turn does not fit it: A1 is taken as the " + (
-            "upper left" if rotate == 0 else "lower right"
-        )
-    row, column = np.mgrid[:rows, :columns]
-    if rotate == 180:
-        row, column = rows - 1 - row, columns - 1 - column
-    elif rotate == 90:
-        row, column = columns - 1 - column, row
-    elif rotate == 270:
-        row, column = column, rows - 1 - row
-    letters = np.array([*string.ascii_uppercase])
-    return np.char.add(letters[row], (column + 1).astype(str)), said
+        reasons += [part for part in (said, plate.verdict.reason) if part]
+    if expected.plates and len(plates) != expected.plates:
+        reasons.insert(0, f"{len(plates)} of {expected.plates} plates were found")
+    elif len(plates) > 1:
+        reasons.insert(0, f"{len(plates)} plates, numbered from the left, then from the top")
+    said = "; ".join(dict.fromkeys(reasons))
+    return Wells(tuple(boxes), tuple(numbers), tuple(names), np.array(sure), said, tuple(where))

@@ -7,7 +7,6 @@ explain are dropped, and those that were not seen are where it says.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,12 @@ PITCHES = (1.9, 3.4)
 
 NEAR = 0.22
 """How far in pitches a circle may lie from where its neighbour expects it."""
+
+JUMP = 0.09
+"""How far in pitches the step from one row to the next may differ from the steps beside it."""
+
+MOST = 4
+"""Lattices of circles of one radius that are looked for."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def lattices(places: FloatArray, scores: FloatArray, radius: float) -> list[Latt
     """
     found: list[Lattice] = []
     free = np.ones(len(places), dtype=np.bool_)
-    while free.sum() >= 4 and len(found) < 2:
+    while free.sum() >= 4 and len(found) < MOST:
         rows = np.flatnonzero(free)
         options = [
             grown
@@ -79,12 +84,54 @@ def lattices(places: FloatArray, scores: FloatArray, radius: float) -> list[Latt
         if not options:
             break
         best = max(options, key=lambda o: _worth(scores[rows][o[0]]))
-        members, numbers = best
+        members, numbers = _one_side(places[rows], *best)
         free[rows[members]] = False
         fitted = fit(places[rows][members], numbers, scores[rows][members])
         if fitted is not None:
             found.append(fitted)
     return found
+
+
+def _one_side(
+    places: FloatArray, members: IntArray, numbers: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Give the larger side of a lattice that jumps: two plates never stand a pitch apart.
+
+    A camera that is tilted changes the pitch by a little from row to row, and by about as much
+    from the next to the one after.
+    """
+    at = {(int(c), int(r)): places[m] for m, (c, r) in zip(members, numbers, strict=True)}
+    for axis in (0, 1):
+        other = np.array([0, 1]) if axis == 0 else np.array([1, 0])
+        step = 1 - other
+        jumps = {}
+        first, last = int(numbers[:, axis].min()), int(numbers[:, axis].max())
+        moved = {
+            k: np.array([
+                at[c + step[0], r + step[1]] - at[c, r]
+                for c, r in at
+                if (c, r)[axis] == k and (c + step[0], r + step[1]) in at
+            ]).reshape(-1, 2)
+            for k in range(first, last)
+        }  # fmt: skip
+        steps = np.concatenate([np.zeros((0, 2)), *moved.values()])
+        if not len(steps):
+            continue
+        usual = np.median(steps, axis=0)
+        for k in range(first, last):
+            beside = [moved[j] for j in (k - 1, k + 1) if first <= j < last and len(moved[j])]
+            if len(moved[k]) < 2 or not beside:
+                continue
+            expected = np.median(np.concatenate(beside), axis=0)
+            jump = np.hypot(*(np.median(moved[k], axis=0) - expected))
+            jumps[k] = float(jump / np.hypot(*usual))
+        if jumps and max(jumps.values()) > JUMP:
+            k = max(jumps, key=lambda j: jumps[j])
+            low = numbers[:, axis] <= k
+            kept = low if low.sum() * 2 >= len(low) else ~low
+            if kept.sum() >= 4:
+                return _one_side(places, members[kept], numbers[kept])
+    return members, numbers
 
 
 def _worth(scores: FloatArray) -> float:
@@ -200,26 +247,48 @@ def _grow(
     for start in np.argsort(-scores, kind="stable")[:6]:
         if tried[start]:
             continue
-        taken: dict[tuple[int, int], int] = {(0, 0): int(start)}
-        owner = {int(start): (0, 0)}
-        queue = deque([(0, 0, right, down)])
-        while queue:
-            column, row, u, v = queue.popleft()
-            here = places[taken[column, row]]
-            for dc, dr in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                there = (column + dc, row + dr)
-                if there in taken:
-                    continue
-                step = dc * u + dr * v
-                distance, index = tree.query(here + step)
-                if distance > NEAR * np.hypot(*step) or int(index) in owner:
-                    continue
-                taken[there], owner[int(index)] = int(index), there
-                moved = (places[index] - here) * (dc + dr)
-                mixed = 0.5 * moved + 0.5 * (u if dc else v)
-                queue.append((*there, mixed if dc else u, v if dc else mixed))
+        taken = _reached(places, tree, int(start), right, down)
         members = np.array(list(taken.values()), dtype=np.int64)
         tried[members] = True
         if best is None or len(members) > len(best[0]):
             best = members, np.array(list(taken.keys()), dtype=np.int64)
     return best if best is not None and len(best[0]) >= 4 else None
+
+
+Node = tuple[int, int, FloatArray, FloatArray]
+"""Column, row, and the steps to the next column and row in pixels there."""
+
+
+def _reached(
+    places: FloatArray, tree: cKDTree, start: int, right: FloatArray, down: FloatArray
+) -> dict[tuple[int, int], int]:
+    """Give the circle at every (column, row) that is reached from one, neighbour by neighbour."""
+    taken: dict[tuple[int, int], int] = {(0, 0): start}
+    owned = {start}
+    frontier: list[Node] = [(0, 0, right, down)]
+    while frontier:
+        asked = [
+            (node, dc, dr)
+            for node in frontier
+            for dc, dr in ((1, 0), (-1, 0), (0, 1), (0, -1))
+            if (node[0] + dc, node[1] + dr) not in taken
+        ]
+        if not asked:
+            break
+        steps = np.array([dc * u + dr * v for (_, _, u, v), dc, dr in asked])
+        here = places[[taken[node[0], node[1]] for node, _, _ in asked]]
+        # One question for all that stand at the edge: thousands of single ones take seconds.
+        distances, indices = tree.query(here + steps)
+        near = distances <= NEAR * np.hypot(steps[:, 0], steps[:, 1])
+        frontier = []
+        for k in np.flatnonzero(near):
+            (column, row, u, v), dc, dr = asked[k]
+            there, index = (column + dc, row + dr), int(indices[k])
+            if there in taken or index in owned:
+                continue
+            taken[there] = index
+            owned.add(index)
+            moved = (places[index] - here[k]) * (dc + dr)
+            mixed = 0.5 * moved + 0.5 * (u if dc else v)
+            frontier.append((*there, mixed if dc else u, v if dc else mixed))
+    return taken

@@ -27,6 +27,7 @@ TITRATED = ("test", "reference", "naive", "back-titration")
 """Roles of which a titre is asked; of the others only which wells are infected."""
 
 COMBINING = ("any", "count")
+ORIENTATIONS = ("assumed", "confirm")
 INTERVALS = ("shared-slope", "own")
 
 EVERY = "*"
@@ -105,6 +106,9 @@ class Layout:
         How titres become IU/mL; see `units`.
     limits
         Of validity.
+    orientation
+        Whether A1 may be `assumed` in the upper left where a plate's wells are found in its
+        photograph, or somebody has to `confirm` how it lies.
     given
         Names of settings and limits that the file gave; the others are defaults and reported so.
     """
@@ -123,6 +127,7 @@ class Layout:
     reference_iu: float | None = None
     threshold: float = ADEQUATE
     limits: Limits = field(default_factory=Limits)
+    orientation: str = "assumed"
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -131,6 +136,7 @@ class Layout:
         require(self.combine, COMBINING, "combine")
         require(self.interval, INTERVALS, "interval")
         require(self.rounding, ROUNDINGS, "rounding")
+        require(self.orientation, ORIENTATIONS, "orientation")
         if self.rule not in registry.names("titre-rules"):
             raise LayoutError(
                 f"{self.name}: there is no titre rule {self.rule!r}.",

@@ -33,7 +33,8 @@ ALONG = ("columns", "rows")
 COLUMNS = ("plate", "well", "sample", "role", "dilution", "log10_dilution", "titrates", "counts")
 
 _SPECIMEN = ("name", "role", "titrates", "plate", "wells", "dilute", "first", "fold", "dilutions")
-_TEXTS = ("name", "counts", "combine", "rule", "denominator", "interval", "rounding")
+_TEXTS = ("name", "counts", "combine", "rule", "denominator", "interval", "rounding",
+          "orientation")  # fmt: skip
 _NUMBERS = ("volume", "reference_iu", "threshold")
 _WHOLE = ("wells", "fields")
 

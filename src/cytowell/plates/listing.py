@@ -12,18 +12,22 @@ from cytowell.images import Preprocessing, open_upright
 from cytowell.images.overlay import COLOURS, Mark, draw
 from cytowell.plates.grid import FIELD, Wells
 
-COLUMNS = ("photo", "plate", "well", "x", "y", "width", "height", "confidence", "reason")
+COLUMNS = ("photo", "plate", "well", "x", "y", "width", "height", "confidence", "reason",
+           "orientation")  # fmt: skip
 
 
 def rows(path: str, wells: Wells) -> list[dict[str, Any]]:
     """Give a row per well: pixels of the upright photograph, (x, y) the upper left corner.
 
     A photograph without wells is one row with its `reason`; on a plate that is not whole, not
-    alone or not upright, every row says so there.
+    alone or not upright, every row says so there. `well` is "" where nothing tells which well it
+    is, and `orientation` says where A1 of the plate was taken to be.
     """
     if not wells.boxes:
         return [{"photo": path, "plate": "", "well": "", "confidence": 0.0, "reason": wells.reason}]
-    listed = zip(wells.boxes, wells.plates, wells.names, wells.confidence, strict=True)
+    listed = zip(
+        wells.boxes, wells.plates, wells.names, wells.confidence, wells.orientations, strict=True
+    )
     return [
         {
             "photo": path,
@@ -35,8 +39,9 @@ def rows(path: str, wells: Wells) -> list[dict[str, Any]]:
             "height": round(box.height, 1),
             "confidence": round(float(sure), 3),
             "reason": wells.reason,
+            "orientation": where,
         }
-        for box, plate, name, sure in listed
+        for box, plate, name, sure, where in listed
     ]
 
 

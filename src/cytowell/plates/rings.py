@@ -31,6 +31,9 @@ STEPS = (4, 2, 1)
 THICK = 0.85
 """Thickness of a ring in steps from which on it has nothing finer than two steps."""
 
+_STRAIGHT = 0.8
+"""Share of a square's side that is straight: corners of wells are round."""
+
 
 @dataclass(frozen=True)
 class Waves:
@@ -116,14 +119,50 @@ def ring_scores(edges: Edges, radius: float, thickness: float) -> tuple[Field, i
         Scores -1..1 of every `step`-th pixel, (H / step, W / step) rounded up, and the step:
         thick rings have nothing finer to show.
     """
-    step = next(s for s in STEPS if s == 1 or thickness >= THICK * s)
-    waves = edges.waves[step]
+    waves, step = _suited(edges, thickness)
     at = np.minimum(waves.wave * (radius / _BESSEL_STEP), len(_BESSEL) - 1).astype(np.int32)
-    kernel = -_BESSEL[at] * np.exp(-0.5 * (waves.wave * thickness) ** 2)
+    kernel = -_BESSEL[at] * np.exp(-0.5 * (waves.wave * thickness) ** 2) * waves.turn
+    return _convolved(edges, waves, kernel, step).real.astype(np.float32), step
+
+
+def square_scores(edges: Edges, half: float, thickness: float, angle: float) -> tuple[Field, int]:
+    """Give how much of a square around a pixel is an edge, as `ring_scores` does of a ring.
+
+    Parameters
+    ----------
+    half
+        Half of its side in pixels.
+    angle
+        By how many radians it is turned.
+    """
+    waves, step = _suited(edges, thickness)
+    # A square does not know the sign of a wave: the doubled angle of the wave is enough.
+    doubled = (waves.turn.conj() * np.exp(-2j * angle)).real
+    right = waves.wave * np.sqrt(np.maximum(0.0, 0.5 * (1 + doubled)))
+    down = waves.wave * np.sqrt(np.maximum(0.0, 0.5 * (1 - doubled)))
+    length = _STRAIGHT * half / np.pi
+    sides = np.cos(right * half) * np.sinc(down * length)
+    sides = 0.5 * (sides - np.cos(down * half) * np.sinc(right * length))
+    kernel = (sides * np.exp(-0.5 * (waves.wave * thickness) ** 2)).astype(np.complex64)
+    found = _convolved(edges, waves, kernel, step) * np.exp(-2j * angle)
+    return found.real.astype(np.float32), step
+
+
+def main_angle(edges: Edges) -> float:
+    """Give the angle in radians, up to a quarter turn, in which most edges run."""
+    strength = np.maximum(np.abs(edges.votes), 1e-9)
+    return float(np.angle((edges.votes**2 / strength).sum()) / 4)
+
+
+def _suited(edges: Edges, thickness: float) -> tuple[Waves, int]:
+    step = next(s for s in STEPS if s == 1 or thickness >= THICK * s)
+    return edges.waves[step], step
+
+
+def _convolved(edges: Edges, waves: Waves, kernel: Complex, step: int) -> Complex:
     height, width = (-(-side // step) for side in edges.shape)
-    found = fft.ifft2(waves.spectrum * (kernel * waves.turn), workers=-1)
-    scores: Field = found.real[:height, :width].astype(np.float32)
-    return scores, step
+    found: Complex = fft.ifft2(waves.spectrum * kernel, workers=-1)[:height, :width]
+    return found
 
 
 def peaks(scores: Field, apart: float, least: float) -> tuple[FloatArray, FloatArray]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from cytowell.errors import EmptyDataset, LayoutError
 from cytowell.plates.assay import RunResult
 from cytowell.plates.layout import SHAPES, Layout, well_name
+from cytowell.plates.search import Expected
+from cytowell.plates.window import FORMATS
 from cytowell.runs.run import Voice
 from cytowell.runs.titres import Titration, read_titration
 from cytowell.runtime.bundle import Bundle
@@ -46,7 +48,9 @@ def way_of(samples: Sequence[Sample], wanted: str = "") -> str:
     return "found"
 
 
-def place(samples: Sequence[Sample], way: str, layout: Layout, rotate: int = 0) -> list[Sample]:
+def place(
+    samples: Sequence[Sample], way: str, layout: Layout, rotate: int | None = None
+) -> list[Sample]:
     """Give a sample per photographed well, with ``plate`` and ``well`` among its columns.
 
     Parameters
@@ -54,7 +58,8 @@ def place(samples: Sequence[Sample], way: str, layout: Layout, rotate: int = 0) 
     way
         One of `WAYS`.
     rotate
-        Degrees by which plates are turned clockwise, where wells are found.
+        Degrees by which plates are turned clockwise, where wells are found; None where nobody
+        has looked.
 
     Raises
     ------
@@ -80,9 +85,15 @@ def _at(sample: Sample, plate: str, well: str) -> Sample:
     return replace(sample, extra={**sample.extra, "plate": plate, "well": well})
 
 
-def _found(samples: Iterable[Sample], layout: Layout, rotate: int) -> list[Sample]:
+def _found(samples: Iterable[Sample], layout: Layout, rotate: int | None) -> list[Sample]:
     """Find wells; a plate bears its photograph's name, and a number where there are several."""
-    out = list(objects(samples, finder("wells", rotate)))
+    if layout.orientation == "confirm" and rotate is None:
+        raise LayoutError(
+            f"{layout.name} demands that somebody confirms how its plates lie.",
+            "Look at the photographs, and give --rotate 0, 90, 180 or 270: 0 is A1 upper left.",
+        )
+    expected = Expected(layout.wells if layout.wells in FORMATS else 0)
+    out = _without_nameless(objects(samples, finder("wells", rotate, expected=expected)))
     names: dict[str, set[str]] = {}
     for s in out:
         names.setdefault(s.path, set()).add(str(s.extra.get("plate", "")))
@@ -104,6 +115,19 @@ def _found(samples: Iterable[Sample], layout: Layout, rotate: int) -> list[Sampl
                 "Give the layout of this plate.",
             )
     return placed
+
+
+def _without_nameless(found: Iterable[Sample]) -> list[Sample]:
+    """Give samples whose wells have names; a plate without is one with nothing to be called."""
+    out: dict[tuple[str, str] | int, Sample] = {}
+    for number, s in enumerate(found):
+        if s.box is None or s.extra.get("well"):
+            out[number] = s
+            continue
+        plate = str(s.extra.get("plate", ""))
+        why = str(s.extra.get("note", "")) or "nothing tells which well is which"
+        out.setdefault((s.path, plate), replace(s, box=None, nothing=why))
+    return list(out.values())
 
 
 def _by_name(sample: Sample, layout: Layout) -> Sample:

@@ -11,6 +11,7 @@ from cytowell.images import Preprocessing, ahead, open_upright
 from cytowell.images.failures import reading
 from cytowell.images.planes import PIXEL_SIZE, pixel_size
 from cytowell.plates.grid import samples_of, wells_in
+from cytowell.plates.search import ANYTHING, Expected
 from cytowell.registry import did_you_mean
 from cytowell.runtime.detector import SHIPPED, Detector, load_detector
 from cytowell.types import COUNTED, FOUND, OBJECT, Box, Sample
@@ -24,9 +25,10 @@ one with `nothing` for none."""
 
 def finder(
     find: str,
-    rotate: int = 0,
+    rotate: int | None = None,
     detector: str = "",
     only: Collection[str] = (),
+    expected: Expected = ANYTHING,
 ) -> Finder | None:
     """Give what looks for objects; None where photographs are called whole.
 
@@ -35,12 +37,14 @@ def finder(
     find
         `none`, `wells` (no model needed) or `cells`.
     rotate
-        Degrees by which plates are turned clockwise.
+        Degrees by which plates are turned clockwise; None where nobody has looked.
     detector
         A detector bundle, for `cells`; the shipped one without.
     only
         Classes of the detector whose objects are given and called. Without, all are given, and
         those that the classifier is not for are counted and not called.
+    expected
+        What is known of plates: their format, how many a photograph shows.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def finder(
     if find == "none":
         return None
     if find == "wells":
-        return lambda path, record: samples_of(path, wells_in(path, rotate, record))
+        return lambda path, record: samples_of(path, wells_in(path, rotate, record, expected))
     if find == "cells":
         loaded = load_detector(detector or SHIPPED)
         for name in set(only) - set(loaded.classes):
@@ -155,6 +159,9 @@ def objects(
             yield photograph
         for number, found in enumerate(listed, 1):
             place = dict(found.extra)
+            if len(listed) == 1 and place.get("well") == "":
+                # A single well is the one that the table says it is.
+                place["well"] = str(photograph.extra.get("well") or "")
             extra: dict[str, Any] = {
                 OBJECT: None if found.box is None else number,
                 "plate": place.pop("plate", ""),
