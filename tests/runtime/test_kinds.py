@@ -26,7 +26,7 @@ RELEASED = "20007fb"
 
 
 @pytest.fixture
-def pictures() -> list[np.ndarray]:  # type: ignore[type-arg]
+def pictures() -> list[np.ndarray]:
     random = np.random.default_rng(3)
     return [random.integers(0, 255, (48, 48, 3), dtype=np.uint8) for _ in range(12)]
 
@@ -44,7 +44,7 @@ def with_kinds(bundle: Path) -> Bundle:
 
 def test_a_kind_never_contradicts_its_class(
     with_kinds: Bundle,
-    pictures: list[np.ndarray],  # type: ignore[type-arg]
+    pictures: list[np.ndarray],
 ) -> None:
     calls = with_kinds.predict(pictures)
     frame = calls.frame()
@@ -61,7 +61,7 @@ def test_a_kind_never_contradicts_its_class(
 def test_kinds_are_saved_and_the_true_one_keeps_a_name_of_its_own(
     with_kinds: Bundle,
     pictures: list[np.ndarray],
-    tmp_path: Path,  # type: ignore[type-arg]
+    tmp_path: Path,
 ) -> None:
     with_kinds.save(tmp_path / "kinds", "card")
     again = load(tmp_path / "kinds")
