@@ -25,7 +25,7 @@ from cytowell.plates.rims import CIRCLE, Rim, fitted_rim
 from cytowell.plates.rings import edges_of
 from cytowell.plates.search import Expected
 from cytowell.runs.plate import place
-from cytowell.types import Box, FloatArray, Sample
+from cytowell.types import Box, Sample
 
 Runner = Callable[..., Any]
 Truth = dict[str, Box]
@@ -228,8 +228,7 @@ def test_rims_that_score_below_nought_everywhere_leave_the_radius_as_it_was() ->
     edges = edges_of(np.repeat(rays[..., None], 3, axis=2).astype(np.uint8), 30.0)
     numbers = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2)
     matrix = np.array([[50.0, 0, 25], [0, 50.0, 25], [0, 0, 1]])
-    centres: FloatArray = (50.0 * numbers + 25).astype(np.float64)
-    lattice = Lattice(matrix, centres, numbers, np.ones(16))
+    lattice = Lattice(matrix, (50.0 * numbers + 25).astype(np.float64), numbers, np.ones(16))
     near = Rim(0.4, CIRCLE)
     assert fitted_rim(edges, lattice, near) is near
 

@@ -248,7 +248,8 @@ def _harder(
     if max(whole) > 1.2 * SIDE:
         larger = _pixels(opened(2 * SIDE), 2 * SIDE, whole)
         again = find_plates(larger, expected)
-        if worth(again) > worth(plates):
+        scale = larger.shape[1] / pixels.shape[1]
+        if worth(again) > worth(plates) and not any(contradicted(p, plates, scale) for p in again):
             return again, np.array(whole) / np.array(larger.shape[1::-1])
     return plates, exact
 

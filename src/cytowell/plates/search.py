@@ -198,17 +198,23 @@ def _evidence(scores: FloatArray, radius: float) -> float:
     return float(np.maximum(scores - chance, 0.0).sum() * 2 * np.pi * radius)
 
 
-def contradicted(plate: Plate, others: Iterable[Plate]) -> bool:
-    """Whether wells that have no names are seen more plainly where this plate has named ones."""
+def contradicted(plate: Plate, others: Iterable[Plate], scale: float = 1.0) -> bool:
+    """Whether wells that have no names are seen more plainly where this plate has named ones.
+
+    Parameters
+    ----------
+    scale
+        Pixels of the plate for one of the others', if they were found in a smaller copy.
+    """
     if plate.verdict.origin is None:
         return False
     room = 0.5 * plate.lattice.pitch
     low, high = plate.centres.min(axis=0) - room, plate.centres.max(axis=0) + room
     for other in others:
-        if other.verdict.origin is not None or _weight(other) < NEARLY * _weight(plate):
+        if other.verdict.origin is not None or scale * _weight(other) < NEARLY * _weight(plate):
             continue
         # A pattern of the table is not seen where the plate lies on it.
-        seen = other.centres[other.scores[other.inside] > 0.5]
+        seen = scale * other.centres[other.scores[other.inside] > 0.5]
         if len(seen) and ((seen > low) & (seen < high)).all(axis=1).mean() > MOSTLY:
             return True
     return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cytowell.plates.rims import CIRCLE, SQUARE, agreement
+from cytowell.plates.rims import ANGLES, CIRCLE, SQUARE, agreement
 from cytowell.plates.rings import Edges, edges_of
 from cytowell.types import Box, FloatArray, Pixels
 
@@ -22,6 +22,9 @@ AWAY = 0.2
 
 RIM = 0.5
 """Share of its rim that is an edge, at least."""
+
+EVERY_SIDE = 0.2
+"""The same of each of its four sides that is in the photograph."""
 
 SIGHT = 0.55
 """Share of its rim that is in the photograph, at least."""
@@ -59,17 +62,34 @@ def find_single(pixels: Pixels) -> Single | None:
     edges = edges_of(small, 2.0)
     shorter = min(size)
     best = max(
-        (_searched(edges, curve, size, shorter) for curve in (CIRCLE, SQUARE)),
+        ((*_searched(edges, curve, size, shorter), curve) for curve in (CIRCLE, SQUARE)),
         key=lambda found: found[0],
     )
-    score, x, y, radius = best
-    if score < RIM:
+    score, x, y, radius, curve = best
+    if score < RIM or not _all_round(edges, np.array([x, y]) + radius * curve):
         return None
     left, top = max(0.0, x - radius), max(0.0, y - radius)
     right, bottom = min(float(size[0]), x + radius), min(float(size[1]), y + radius)
     across, down = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
     box = Box(left * across, top * down, (right - left) * across, (bottom - top) * down)
     return Single(box, min(1.0, score), float(max(pixels.shape[:2])))
+
+
+def _all_round(edges: Edges, curve: FloatArray) -> bool:
+    """Whether an edge runs along every side of a curve (A, 2) that is in sight: stripes do not."""
+    side = ((ANGLES + np.pi / 4) // (np.pi / 2)) % 4
+    height, width = edges.shape
+    known = ((curve >= 0) & (curve <= [width - 1, height - 1])).all(axis=1)
+    seen = 0
+    for k in range(4):
+        mine = side == k
+        if known[mine].mean() < 0.4:
+            continue
+        agreed, _ = agreement(edges, curve[None], mine.astype(np.float64))
+        if agreed[0] < EVERY_SIDE:
+            return False
+        seen += 1
+    return seen >= 3
 
 
 def _searched(
