@@ -188,9 +188,12 @@ class Detector:
             corners.append(c[inner] + [left, top, left, top])
             scores.append(s[inner])
             labels.append(k[inner])
-        every = np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
-        rows = without_pieces(every[0], every[2], np.concatenate(pieces))
-        return kept(*(part[rows] for part in every), photograph.size, self.facts.overlap)
+        every, sure, kinds = (
+            np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
+        )  # fmt: skip
+        rows = without_pieces(every, kinds, np.concatenate(pieces))
+        size, overlap = photograph.size, self.facts.overlap
+        return kept(every[rows], sure[rows], kinds[rows], size, overlap)
 
     def raw(self, pixels: Pixels, threads: int = 0) -> list[Any]:
         """Run the network on letterboxed pixels (N, side, side, 3), uint8 RGB."""
