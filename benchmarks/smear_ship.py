@@ -158,7 +158,7 @@ smears.
 - Certainties are raised to a power of each class so that {score:g} is the threshold of all; boxes
   of one class that overlap by more than {overlap:g} are one
 - {parity}
-- Augmentation: zoom by a factor of 3, quarter turns, mosaics, stain, gamma and tint, blur, noise,
+- Augmentation: zoom by a factor of 3 to 5, quarter turns, mosaics, stain, gamma, tint, blur, noise,
   JPEG, 5 % grey-scale and 1 % negatives; 5 % of the scenes hold nothing
 
 Figures: `scripts/bench smear`. Tried on the three sources above and on nothing else. Not tried:
