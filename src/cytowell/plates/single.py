@@ -79,7 +79,8 @@ def _all_round(edges: Edges, curve: FloatArray) -> bool:
     """Whether an edge runs along every side of a curve (A, 2) that is in sight: stripes do not."""
     side = ((ANGLES + np.pi / 4) // (np.pi / 2)) % 4
     height, width = edges.shape
-    known = ((curve >= 0) & (curve <= [width - 1, height - 1])).all(axis=1)
+    inside: BoolArray = (curve >= 0) & (curve <= np.array([width - 1, height - 1]))
+    known: BoolArray = inside.all(axis=1)
     seen = 0
     for k in range(4):
         mine = side == k

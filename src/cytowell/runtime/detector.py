@@ -20,13 +20,14 @@ import numpy as np
 from PIL import Image
 
 from cytowell import registry
-from cytowell.errors import BundleCorrupt, BundleError, ImageError, RecipeError
+from cytowell.errors import BundleCorrupt, BundleError, ImageError
 from cytowell.images import ahead, open_upright
 from cytowell.images.boxes import Letterbox, letterbox
+from cytowell.images.failures import reading
 from cytowell.runtime.boxes import suppress, tiles, without_pieces
 from cytowell.runtime.detector_facts import STRIDES, DetectorFacts
 from cytowell.runtime.ruler import whole_cells
-from cytowell.runtime.sealed import AGAIN, RECORD, SUMS, opened, seal
+from cytowell.runtime.sealed import AGAIN, RECORD, SUMS, complete, opened, seal
 from cytowell.runtime.session import first_line, open_network, refuse_outside
 from cytowell.storage import is_there, replacing_folder
 from cytowell.types import BoolArray, Box, FloatArray, IntArray, Pixels
@@ -127,7 +128,8 @@ class Detector:
 
         def one(path: str) -> Found | ImageError:
             try:
-                return self.find(open_upright(path), score, threads=1)
+                with reading(path, "cannot be searched"):
+                    return self.find(open_upright(path), score, threads=1)
             except ImageError as error:
                 return error
 
@@ -188,9 +190,7 @@ class Detector:
             corners.append(c[inner] + [left, top, left, top])
             scores.append(s[inner])
             labels.append(k[inner])
-        every, sure, kinds = (
-            np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
-        )  # fmt: skip
+        every, sure, kinds = np.concatenate(corners), np.concatenate(scores), np.concatenate(labels)
         rows = without_pieces(every, kinds, np.concatenate(pieces))
         size, overlap = photograph.size, self.facts.overlap
         return kept(every[rows], sure[rows], kinds[rows], size, overlap)
@@ -353,9 +353,7 @@ def load_detector(bundle: str | Path) -> Detector:
         )
     folder = there[0]
     record, contents = opened(folder, "detector")
-    try:
+    with complete(folder):
         facts = DetectorFacts.from_json(record)
-    except (RecipeError, KeyError, TypeError) as error:
-        raise BundleCorrupt(f"{folder} is incomplete ({error}).", AGAIN) from error
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
     return Detector(facts, contents[NETWORK], digest, str(folder))
