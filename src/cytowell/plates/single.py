@@ -9,7 +9,7 @@ from PIL import Image
 
 from cytowell.plates.rims import ANGLES, CIRCLE, SQUARE, agreement
 from cytowell.plates.rings import Edges, edges_of
-from cytowell.types import Box, FloatArray, Pixels
+from cytowell.types import BoolArray, Box, FloatArray, Pixels
 
 SIDE = 200
 """Longer side in pixels at which a single well is looked for."""
