@@ -80,7 +80,7 @@ def _all_round(edges: Edges, curve: FloatArray) -> bool:
     side = ((ANGLES + np.pi / 4) // (np.pi / 2)) % 4
     height, width = edges.shape
     inside: BoolArray = (curve >= 0) & (curve <= np.array([width - 1, height - 1]))
-    known: BoolArray = inside.all(axis=1)
+    known = np.asarray(inside.all(axis=1))
     seen = 0
     for k in range(4):
         mine = side == k
