@@ -55,7 +55,7 @@ def test_the_readme_walk_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert found is not None
-    made = write_samples(tmp_path, "all", per_class=12)
+    made = write_samples(tmp_path, "all", per_class=24)
     (tmp_path / "photographs").symlink_to(made["wells"])
     picture = next(iter(sorted(made["wells"].rglob("*.jpg"))))
     (tmp_path / "new.jpg").write_bytes(picture.read_bytes())

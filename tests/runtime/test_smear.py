@@ -223,8 +223,9 @@ def test_predict_and_count_a_smear(smear: Path, white: Path, cli: Runner, tmp_pa
 def test_a_red_cell_that_a_person_names_is_a_call(cli: Runner, tmp_path: Path) -> None:
     rows = [
         {"path": "a", "found": "RBC", "label": "", "decided": "false", "reason": COUNTED,
-         "error": "", "truth": truth, "who": who, "p_a": "", "p_b": ""}
-        for truth, who in (("", ""), ("a", "Ann"))
+         "error": "", "truth": truth, "who": who,
+         "p_lymphocyte": "", "p_monocyte": ""}
+        for truth, who in (("", ""), ("lymphocyte", "Ann"))
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "calls.csv", index=False)
     slide = json.loads(cli("count", tmp_path / "calls.csv", "--json").out)["slides"][0]

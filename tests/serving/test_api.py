@@ -365,7 +365,7 @@ def test_cells_are_found_with_a_detector(
 def test_the_openapi_document_names_every_route(client: TestClient) -> None:
     document = client.get("/v1/openapi.json").json()
     assert set(document["paths"]) == {
-        "/v1/predict", "/v1/detect", "/v1/models", "/v1/titre", "/v1/count"
+        "/v1/predict", "/v1/detect", "/v1/models", "/v1/titre", "/v1/count", "/v1/smear"
     }  # fmt: skip
     body = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}

@@ -24,6 +24,7 @@ import cytowell
 from cytowell.runtime.imported import import_network
 from cytowell.serving.later import Later
 from cytowell.serving.pages.plates import FROM
+from cytowell.serving.pages.review import WORDS
 from cytowell.serving.pages.words import LANGUAGES, catalogue, language_of, say
 from cytowell.serving.settings import digest_of
 
@@ -155,7 +156,7 @@ def test_photographs_to_a_table_and_a_report(
     pd.testing.assert_frame_equal(found[columns], wanted[columns], check_dtype=False)
     assert found["path"].tolist() == [Path(p).name for p in wanted["path"]]
     report = at.download("#call-report", tmp_path / "r.html").read_text()
-    assert "Trail ends with" in report
+    assert "Trail at this report" in report
     assert "<script" not in report
 
 
@@ -196,7 +197,7 @@ def test_a_review_by_keys_and_a_second_person(
     page.click("#review-where")
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#review-card .said")
-    assert "Dr A said" in page.inner_text("#review-card .said")
+    assert "Dr A (name typed, not verified) said" in page.inner_text("#review-card .said")
     page.click("#review-make")
     page.wait_for_selector("#review-csv:visible")
     table = pd.read_csv(first.download("#review-csv", tmp_path / "t.csv"), keep_default_na=False)
@@ -521,6 +522,7 @@ def test_the_catalogue_is_whole() -> None:
         assert holes[0] == holes[1], name
     used = {f"call.{find}" for find in ("none", "wells", "cells")}
     used |= {f"plate.{way}" for way in FROM} | {"app.table", "app.json", "app.page"}
+    used |= {f"review.{name}" for name in WORDS}
     for file in (Path(cytowell.__file__).parent / "serving" / "pages").glob("*.py"):
         used |= set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", file.read_text()))
     assert set(texts["en"]) - used == set()

@@ -31,7 +31,6 @@ from cytowell.cli.options import (
 )
 from cytowell.cli.voice import speaking
 from cytowell.errors import EmptyDataset, RecipeError, UnknownName
-from cytowell.types import FOUND
 
 NAME = "predict"
 
@@ -70,6 +69,8 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
+    from cytowell.types import FOUND
+
     said = reading(channels, window, plane)
     loaded = cytowell.load(bundle).reading(
         **said,
