@@ -375,7 +375,7 @@ def lids(plates: list[Photograph]) -> Iterator[Case]:
 
 
 def hands(plates: list[Photograph]) -> Iterator[Case]:
-    """Hold a hand over a corner of a plate."""
+    """Hold a hand over a corner of a plate: what is under it is told by its neighbours."""
     for number, p in enumerate(plates):
         for side in (0.25, 0.4):
             rng = np.random.default_rng([number, int(100 * side), 4])
@@ -385,16 +385,10 @@ def hands(plates: list[Photograph]) -> Iterator[Case]:
             x, y = (0, wide)[int(rng.integers(2))], (0, tall)[int(rng.integers(2))]
             across, down = side * wide, side * tall
             pen.ellipse((x - across, y - down, x + across, y + down), fill=(196, 150, 128))
-            there = {}
-            for name, b in p.wells.items():
-                u = (b.x + b.width / 2 - x) / across
-                v = (b.y + b.height / 2 - y) / down
-                if np.hypot(u, v) > 1:
-                    there[name] = b
             yield Case(
                 f"{p.format}, a hand over {side:.2f} of the sides",
                 picture,
-                one(there),
+                one(p.wells),
                 False,
                 wells_each=p.format,
             )
