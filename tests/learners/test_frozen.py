@@ -21,11 +21,11 @@ from cytowell.learners.frozen import (
     Candidate,
     Frozen,
     FrozenLearner,
+    are_cells_of_blood,
     columns,
     doubts,
     open_backbones,
     stage_sets,
-    suitable,
 )
 from cytowell.runtime.bundle import MapSlice
 from cytowell.types import Dataset, Sample
@@ -111,16 +111,14 @@ def test_the_first_backbone_weighs_the_centres_and_the_others_follow(
     best, tried = LEARNER.weigh(task, data)
     assert best.record.crop == 0.5
     seen = {(c.backbone.name, c.record.crop) for c in tried}
-    # What sees single stained cells is for cells of blood alone.
-    assert seen == {("imagenet", 1.0), ("imagenet", 0.5)}
+    assert seen == {("imagenet", 1.0), ("imagenet", 0.5), ("blood", 0.5)}
+    assert all(c.record.cell is None for c in tried), "what is no cell has no nucleus"
 
 
-def test_networks_of_single_cells_are_for_cells_of_blood() -> None:
-    found = open_backbones(("imagenet", "blood"))
-    wells, blood = ("negative", "positive"), ("lymphocyte", "neutrophil")
-    assert [b.name for b in suitable(found, wells)] == ["imagenet"]
-    assert [b.name for b in suitable(found, blood)] == ["imagenet", "blood"]
-    assert [b.name for b in suitable(found[1:], wells)] == ["blood"]
+def test_the_view_of_single_cells_is_for_cells_of_blood() -> None:
+    assert are_cells_of_blood(("lymphocyte", "neutrophil"))
+    assert not are_cells_of_blood(("negative", "positive"))
+    assert not are_cells_of_blood(("a", "b", "monocyte"))
 
 
 def test_doubts_are_probabilities(dataset: Dataset) -> None:

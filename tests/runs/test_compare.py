@@ -208,7 +208,7 @@ def pairs_of_copies(folder: Path, tmp_path: Path) -> Dataset:
             copy.parent.mkdir(parents=True, exist_ok=True)
             from PIL import Image
 
-            Image.open(file).rotate(25 * turn).save(copy)
+            Image.open(file).rotate(2 * turn).save(copy)
             rows.append((copy, file.parent.name, f"photo {i}"))
     table = tmp_path / "table.csv"
     pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(table, index=False)
@@ -224,7 +224,7 @@ def test_a_leak_is_found_by_the_control(cells: Path, tmp_path: Path) -> None:
     assert not any("LEAK" in w for w in honest.words)
     torn = Question(words, FOLDS, fit=Fit(by_image=True), permutation_control=True)
     leaking = cytowell.compare(dataset, tmp_path / "leaking", torn)
-    assert any("THERE IS A LEAK" in w for w in leaking.words)
+    assert any("THERE IS A LEAK" in w for w in leaking.words), leaking.words
 
 
 def test_protocols_are_compared_by_what_they_say(plenty: Dataset, tmp_path: Path) -> None:

@@ -182,10 +182,11 @@ class FrozenLearner:
         s: Frozen = task.settings
         few = learn.take(_few(learn, WEIGHED, task.seed))
         tried: list[Candidate] = []
-        for backbone in suitable(open_backbones(s.backbones), learn.classes):
+        blood = are_cells_of_blood(learn.classes)
+        for backbone in open_backbones(s.backbones):
             known = min(tried, key=lambda c: c.loss).record.crop if tried else None
             crops = s.crops if known is None else (known,)
-            view = task.reading.cell or backbone.record.cell
+            view = task.reading.cell or (backbone.record.cell if blood else None)
             for crop in (1.0,) if view is not None else crops:
                 record = replace(backbone.record, crop=crop).read_as(task.reading)
                 record = replace(record, cell=view)
@@ -275,15 +276,13 @@ def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:
     return found
 
 
-def suitable(backbones: list[FrozenBackbone], classes: Sequence[str]) -> list[FrozenBackbone]:
-    """Leave out networks of single stained cells where no class is a cell of blood.
+def are_cells_of_blood(classes: Sequence[str]) -> bool:
+    """Whether two classes at least are cells of blood by their names.
 
-    They see a window about a nucleus: wells and tissue have none, and what is chosen for them must
-    not depend on how the network for blood was trained. A network that is named alone stays.
+    A network of single stained cells then sees them in its canonical view, a window about the
+    nucleus; of wells and tissue, which have none, it sees what every other network sees.
     """
-    if len(backbones) < 2 or sum(kind_of(c, {}) not in ("unknown", "other") for c in classes) > 1:
-        return backbones
-    return [b for b in backbones if b.record.cell is None] or backbones
+    return sum(kind_of(c, {}) not in ("unknown", "other") for c in classes) > 1
 
 
 def stage_sets(maps: Sequence[MapSlice]) -> list[tuple[str, ...]]:
