@@ -162,7 +162,8 @@ def open_file(path: Path | str, links: bool = True) -> BinaryIO:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device and no file", str(path))
-        return os.fdopen(handle, "rb")
+        # Opened by its name, which readers of libraries ask the file for.
+        return open(path, "rb", opener=lambda *_: handle)
     except BaseException:
         os.close(handle)
         raise

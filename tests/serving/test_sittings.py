@@ -359,7 +359,7 @@ def test_a_report_says_what_stands(house: House, some: list[Path], tmp_path: Pat
     assert house.sittings.store.last() in page
     assert "Dr &lt;A&gt;" in page
     assert "<b>three" not in page
-    assert "A person looked at 1" in page
+    assert "A person reviewed 1" in page
     assert "not an in vitro diagnostic" in page
     assert page.count("data:image/jpeg") == 3
     for record in house.sittings.frame(made).to_dict("records"):

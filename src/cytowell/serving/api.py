@@ -123,8 +123,7 @@ def routes(
         """Count the white cells of one slide's photographs: calls, counts and sizes."""
         name = _known(desk, bundle)
         images = await images_of(request, allowed.images)
-        options = SmearOptions("", "", pixel_size, red_cell)
-        work = functools.partial(_smeared, name, desk.bundles[name], images, options)
+        work = functools.partial(_smeared, name, desk.bundles[name], images, pixel_size, red_cell)
         return await _computed(looking, work)
 
     @router.get("/models")
@@ -288,9 +287,10 @@ def _looked(bundle: Bundle, image: Encoded, find: Finder) -> dict[str, Any]:
 
 
 def _smeared(
-    name: str, bundle: Bundle, images: list[Encoded], options: SmearOptions
+    name: str, bundle: Bundle, images: list[Encoded], pixel_size: float | None, red_cell: float
 ) -> dict[str, Any]:
     """Read one slide's photographs, through private files that are removed."""
+    options = SmearOptions("", "", pixel_size, red_cell)
     with tempfile.TemporaryDirectory(prefix="cytowell-") as folder:
         names = {}
         for number, image in enumerate(images):

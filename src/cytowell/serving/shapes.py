@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cytowell.serving.lengths import NAME
 
@@ -150,7 +150,12 @@ class Job(_Strict):
     results: list[Call]
 
 
-Count = Annotated[int, Field(ge=-FARTHEST, le=FARTHEST)]
+def _whole(value: Any) -> Any:
+    """Take 3.0 for 3, as JSON does; anything else is for the type to judge."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=-FARTHEST, le=FARTHEST)]
 Number = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 
 
