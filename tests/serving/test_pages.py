@@ -93,6 +93,11 @@ class Visit:
         self.page.wait_for_selector(".toast-body.error", state="detached")
         return said
 
+    def review_ready(self) -> None:
+        """Wait until the card of the review takes something."""
+        self.page.wait_for_timeout(700)
+        self.page.wait_for_selector("#review-card[aria-busy=false] article img")
+
     def count(self, selector: str, wanted: int) -> None:
         self.page.wait_for_function(
             "([s, n]) => document.querySelectorAll(s).length === n", arg=[selector, wanted]
@@ -169,10 +174,11 @@ def test_a_review_by_keys_and_a_second_person(
     first.tab("Review")
     page = first.page
     page.get_by_label("Show those decided").check()
-    page.wait_for_selector("#review-card article img")
+    first.review_ready()
     page.click("#review-where")
     page.keyboard.press("Enter")
     assert "Write your name" in first.error()
+    first.review_ready()
     page.fill("#review-who textarea, #review-who input", "Dr A")
     page.fill("#review-why textarea, #review-why input", "large nucleus")
     page.click("#review-where")
@@ -183,7 +189,7 @@ def test_a_review_by_keys_and_a_second_person(
     second.page.get_by_role("option").first.click()
     second.page.wait_for_timeout(500)
     second.page.get_by_label("Show those decided").check()
-    second.page.wait_for_selector("#review-card article img")
+    second.review_ready()
     assert second.page.inner_text("#review-card h3") == name, "both look at the same call"
     page.keyboard.press("2")
     page.wait_for_timeout(300)
@@ -194,6 +200,7 @@ def test_a_review_by_keys_and_a_second_person(
     second.page.fill("#review-who textarea, #review-who input", "Dr B")
     second.page.click("#review-save")
     assert "Dr A decided" in second.error(), "the second is told, and nothing is overwritten"
+    first.review_ready()
     page.click("#review-where")
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#review-card .said")
@@ -224,6 +231,8 @@ def test_wells_are_found_and_their_boxes_corrected(
     at.count("#boxes g[data-i]", wells)
     boxes.nth(0).focus()
     at.page.keyboard.press("Delete")
+    at.count("#boxes g[data-i]", wells - 1)
+    at.page.wait_for_timeout(1500)  # nothing that arrives later undoes it
     at.count("#boxes g[data-i]", wells - 1)
     place = boxes.nth(1).locator("rect").bounding_box()
     middle = (place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)

@@ -130,7 +130,8 @@ def page(house: House, sitting: Any, tab: Any) -> Any:
     draw.click(overlay, [sitting], [pictures], **PRIVATE)
     go.click(call, [files, bundle, find], [*results, correcting, photograph, boxes], **PRIVATE)
     table.select(pick, [sitting], [shown], **PRIVATE)
-    photograph.change(look, [sitting, photograph], [boxes], **PRIVATE)
+    # A person's choice alone: what a call brings comes with its boxes, and would undo corrections.
+    photograph.input(look, [sitting, photograph], [boxes], **PRIVATE)
     again.click(correct, [sitting, photograph, boxes], [*results, boxes], **PRIVATE)
     return bundle
 
