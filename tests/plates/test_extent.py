@@ -56,7 +56,10 @@ def test_the_format_that_was_said_stands_where_an_edge_is_out_of_sight_and_says_
     assert verdict.origin == (0, 0)
     assert "as was said" in verdict.reason
     assert judge(window(4, 6, (MORE, EMPTY, EMPTY, EMPTY)), APART, 24).origin is None
-    assert judge(window(4, 6), APART, 96).origin is None
+    other = judge(window(4, 6), APART, 96)
+    assert other.wells == 24
+    assert "not one of 96" in other.reason
+    assert judge(hidden, APART, 96).origin is None
 
 
 def test_96_wells_that_fill_the_photograph_are_a_plate() -> None:

@@ -213,6 +213,9 @@ def judge(window: Extent, rim: Rim, expected: int = 0) -> Verdict:
         if expected not in (0, wells) or {shape, shape[::-1]}.isdisjoint({window.shape}):
             continue
         return _whole(Verdict(wells, rows > columns, (0, 0)), window, rim, expected)
+    if expected and (other := judge(window, rim)).origin is not None and not other.reason:
+        said = f"a whole plate of {other.wells} wells is seen, not one of {expected} as was said"
+        return replace(other, reason=said)
     return _part(window, expected)
 
 
