@@ -115,3 +115,13 @@ def test_a_covered_row_inside_is_bridged_if_a_format_is_as_long() -> None:
     assert (found.row, found.rows) == (1, 8)
     grid[8, :] = 0.0
     assert extent(grid, Extent(5, 2, 3, 3)).rows < 7
+
+
+def test_a_plate_beside_another_is_counted_alone() -> None:
+    grid = np.full((20, 10), 0.1)
+    grid[1:5, 2:8] = 1.0
+    grid[6:10, 2:8] = 0.9
+    grid[11:15, 2:8] = 1.0
+    for row in (1, 6, 11):
+        found = extent(grid, Extent(row, 2, 4, 6))
+        assert (found.row, found.shape) == (row, (4, 6))

@@ -8,7 +8,6 @@ sight, covered or goes on, there is a reason in place of names.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -103,34 +102,47 @@ def extent(grid: FloatArray, start: Extent) -> Extent:
     start
         Window of the circles that the lattice was made from.
     """
-    window = start
-    for _ in range(3):
-        rows = _run(grid[:, window.column : window.column + window.columns], window.row)
-        window = replace(window, row=rows[0], rows=rows[1])
-        columns = _run(grid[window.row : window.row + window.rows].T, window.column)
-        window = replace(window, column=columns[0], columns=columns[1])
+    window = _grown(grid, start, 0)
+    shapes = {shape for pair in FORMATS.values() for shape in (pair, pair[::-1])}
+    if window.shape not in shapes:
+        # Covered rows inside: what lies on both sides of them is one plate if that is a format.
+        bridged = _grown(grid, start, GAPS)
+        if bridged.shape in shapes:
+            return bridged
     return window
 
 
-def _run(lines: FloatArray, near: int) -> tuple[int, int]:
-    """Give first and number of the lines (N, places) that are seen, around the strongest."""
+def _grown(grid: FloatArray, window: Extent, gaps: int) -> Extent:
+    for _ in range(3):
+        lines = grid[:, window.column : window.column + window.columns]
+        row, rows = _run(lines, (window.row, window.rows), gaps)
+        window = replace(window, row=row, rows=rows)
+        lines = grid[window.row : window.row + window.rows].T
+        column, columns = _run(lines, (window.column, window.columns), gaps)
+        window = replace(window, column=column, columns=columns)
+    return window
+
+
+def _run(lines: FloatArray, near: tuple[int, int], gaps: int) -> tuple[int, int]:
+    """Give first and number of the lines (N, places) that are seen, where most are near.
+
+    Parameters
+    ----------
+    near
+        First and number of the lines that are known; another plate may stand beside them.
+    gaps
+        Lines that may be missing between two.
+    """
     known = np.isfinite(lines)
     strong = (np.nan_to_num(lines) > 0.5).sum(axis=1)
     count = known.sum(axis=1)
     there = (strong >= np.maximum(1, PRESENT * count)) & (count > 0)
     listed = np.flatnonzero(there)
     if not len(listed):
-        return near, 1
-    runs = np.split(listed, np.flatnonzero(np.diff(listed) > 1) + 1)
-    # A covered row inside: what lies on both sides of it is one plate if a format is as long.
-    best = max(runs, key=lambda r: int(strong[r].sum()))
-    sizes = {side for shape in FORMATS.values() for side in shape}
-    for before, after in pairwise(runs):
-        gap = int(after[0] - before[-1] - 1)
-        long = int(after[-1] - before[0] + 1)
-        if gap <= GAPS and long in sizes and (before is best or after is best):
-            best = np.arange(before[0], after[-1] + 1)
-            break
+        return near[0], 1
+    runs = np.split(listed, np.flatnonzero(np.diff(listed) > 1 + gaps) + 1)
+    first, last = near[0], near[0] + near[1]
+    best = max(runs, key=lambda r: int(strong[r[(r >= first) & (r < last)]].sum()))
     return int(best[0]), int(best[-1] - best[0] + 1)
 
 

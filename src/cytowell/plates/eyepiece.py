@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,9 +122,11 @@ def _circle_at(light: FloatArray, level: float) -> Round | None:
     if len(points) < 40:
         return None
     shorter = min(light.shape)
-    made, agree = ransac(
-        points, CircleModel, 3, residual_threshold=0.012 * shorter, max_trials=120, rng=7
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that no circle fits is no news
+        made, agree = ransac(
+            points, CircleModel, 3, residual_threshold=0.012 * shorter, max_trials=120, rng=7
+        )
     if not made or agree is None or agree.sum() < 20:
         return None
     made = CircleModel.from_estimate(points[agree])

@@ -132,6 +132,7 @@ def plate_of(
         The format that plates are said to have, and how many plates there are; 0 for any.
     """
     rim = Rim(radius / lattice.pitch, curve)
+    low, high = lattice.numbers.min(axis=0), lattice.numbers.max(axis=0)
     for _ in range(3):
         numbers = _around(lattice, 2)
         scores, places = looked_at(edges, lattice, numbers, rim)
@@ -147,8 +148,11 @@ def plate_of(
     width = int(np.ptp(numbers[:, 0])) + 1
     grid = (scores / usual).reshape(-1, width)
     first = int(numbers[0, 0]), int(numbers[0, 1])
-    made = np.ptp(lattice.numbers, axis=0) + 1
-    start = Extent(REACH, REACH, int(made[1]), int(made[0]))
+    # What the lattice grew from: a plate beside it may have been taken in since.
+    start = Extent(
+        int(low[1]) - first[1], int(low[0]) - first[0],
+        int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1,
+    )  # fmt: skip
     plates = []
     squarish = not rim.square and strength(edges, lattice, Rim(rim.radius, SQUARE)) > usual
     whole = extent(grid, start)
