@@ -151,7 +151,7 @@ def test_another_plate_than_the_layouts(cli: Runner, drawn: Path, tmp_path: Path
     said = cli("plate", photo, "--layout", "favn", "--bundle", drawn / "run", "--out",
                tmp_path / "o")  # fmt: skip
     assert said.status != 0
-    assert "have no names" in said.err
+    assert "a plate of 24 wells was found" in said.err
     assert not (tmp_path / "o").exists()
 
 
