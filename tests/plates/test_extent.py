@@ -17,6 +17,7 @@ from cytowell.plates.extent import (
     judge,
 )
 from cytowell.plates.rims import CIRCLE, Rim
+from cytowell.plates.window import doubted
 
 APART, TOUCHING = Rim(0.4, CIRCLE), Rim(0.5, CIRCLE)
 
@@ -125,3 +126,13 @@ def test_a_plate_beside_another_is_counted_alone() -> None:
     for row in (1, 6, 11):
         found = extent(grid, Extent(row, 2, 4, 6))
         assert (found.row, found.shape) == (row, (4, 6))
+
+
+def test_faint_rims_of_a_smaller_plate_take_its_names_away() -> None:
+    six = judge(window(2, 3), APART)
+    assert doubted(six, 0.5, 0).origin is None
+    assert "too faint" in doubted(six, 0.5, 0).reason
+    assert doubted(six, 0.6, 0) == six
+    assert doubted(six, 0.5, 6) == six
+    whole = judge(window(8, 12), APART)
+    assert doubted(whole, 0.45, 0) == whole

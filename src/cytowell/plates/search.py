@@ -49,7 +49,7 @@ NEARLY, MOSTLY = 0.9, 0.6
 NAMED = 6.0
 """How much more a plate is worth whose wells have names: it is one that is sold, and whole."""
 
-STRONG = 0.45
+STRONG = 0.55
 """How plain rims are, at least, of round wells about which there is no doubt."""
 
 LITTLE = 0.05

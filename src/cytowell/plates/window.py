@@ -25,6 +25,10 @@ PLAINER = ((12, 0.4), (6, 0.45), (0, 0.6))
 and how many there are. Plates measure 0.46 to 0.99 plain, lattices found in blood smears 0.1 to
 0.36; half a dozen cells that happen to lie in rows are no plate."""
 
+SURE = 0.55
+"""How plain rims are, at least, for fewer than 96 wells to have names: four to forty-eight of
+something fall into rows by chance, and into the corners and gaps of other wells."""
+
 THIN = 0.33
 """Radius of a well in pitches, at least: every second well of a plate is no plate."""
 
@@ -164,7 +168,7 @@ def plate_of(
             (first[0] + part.column, first[1] + part.row),
             grid[part.row : part.row + part.rows, part.column : part.column + part.columns],
             usual,
-            _judged(edges, lattice, rim, part, first, expected[0]),
+            doubted(_judged(edges, lattice, rim, part, first, expected[0]), usual, expected[0]),
             squarish,
         )  # fmt: skip
         if plate.believable:
@@ -180,6 +184,14 @@ def _judged(
     whole = 0 < verdict.wells < 96 and verdict.shape == part.shape
     if whole and not expected and uneven(edges, lattice, part, first, rim.radius):
         return Verdict(0, reason=UNEVEN)
+    return verdict
+
+
+def doubted(verdict: Verdict, strength: float, expected: int) -> Verdict:
+    """Take the names of a smaller plate away where its rims are so faint that it may be chance."""
+    if not expected and 0 < verdict.wells < 96 and verdict.origin is not None and strength < SURE:
+        said = f"rims of {verdict.wells} wells are too faint to be sure of, so they have no names"
+        return Verdict(0, reason=said + " (--format says what the plate is)")
     return verdict
 
 
