@@ -36,7 +36,7 @@ def seen(samples: Sequence[Sample], record: Preprocessing) -> tuple[Pixels, IntA
 
 
 @torch.no_grad()
-def called(trained: Trained, pixels: Pixels) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+def called(trained: Trained, pixels: Pixels) -> Iterator[np.ndarray]:
     """Give logits, 32 images at a time."""
     for start in range(0, len(pixels), 32):
         block = torch.from_numpy(pixels[start : start + 32]).permute(0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image, ImageOps
 import cytowell
 from cytowell.errors import EmptyDataset, RecipeError, RunError
 from cytowell.runs.smear import SmearResults, smear
+from cytowell.runtime.overlap import seen_twice
 from cytowell.sources.samples import write_samples
-from cytowell.types import COUNTED, REPEATED
+from cytowell.types import COUNTED, REPEATED, Box, Sample
 
 EOSINOPHILS = "BloodImage_00017.jpg"
 
@@ -176,10 +178,26 @@ def test_nothing_is_overwritten_and_nothing_is_an_error(
     (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
     with pytest.raises(RunError, match="holds something else"):
         smear(photographs[:1], tmp_path)
+    (tmp_path / "count.csv").write_text("x", encoding="utf-8")
+    with pytest.raises(RunError, match="holds something else"):
+        smear(photographs[:1], tmp_path)
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "x"
     empty = tmp_path / "nothing"
     empty.mkdir()
     with pytest.raises(EmptyDataset):
         smear(empty)
+
+
+def test_a_photograph_that_is_gone_takes_no_other_with_it(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    box = Box(200, 150, 120, 110)
+    there = [Sample(str(p), box=box) for p in photographs[:2]]
+    gone = Sample(str(tmp_path / "gone.jpg"), box=box)
+    assert seen_twice([gone, *there]) == {}
+    # Boxes of some pixels enlarge nothing.
+    tiny = [replace(s, box=Box(200, 150, 2, 2)) for s in there]
+    assert isinstance(seen_twice(tiny), dict)
 
 
 def test_it_is_public() -> None:

@@ -151,7 +151,7 @@ class MeasuredCell:
             light = tuple(float(row[name]) for name in LIGHT)
         except (KeyError, TypeError, ValueError):
             light = ()
-        known = len(light) == 3 and all(0 < v <= 255 for v in light)
+        known = len(light) == 3 and all(1 <= v <= 255 for v in light)
         return MeasuredCell((light[0], light[1], light[2]) if known else None, x, y, diameter)
 
 

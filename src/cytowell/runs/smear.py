@@ -30,6 +30,9 @@ from cytowell.sources.paths import named
 from cytowell.storage import replacing_folder, write_with
 from cytowell.types import Predictions, Sample
 
+WRITTEN = {"calls.csv", "count.csv", "overlays", "report.html"}
+"""What a folder of results holds; one that holds anything else is left alone."""
+
 FOLDER = "slide"
 """With this column, photographs of which no table names the slide are of the folder they lie in."""
 
@@ -72,7 +75,7 @@ class SmearResults:
             If the folder holds something else.
         """
         folder = Path(out)
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / "count.csv").is_file():
+        if folder.is_dir() and {p.name for p in folder.iterdir()} - WRITTEN:
             raise RunError(f"{folder} holds something else.", "Choose another --out.")
         record = self.bundle.facts.preprocessing
         with replacing_folder(folder) as beside:

@@ -6,6 +6,7 @@ those of another photograph. A cell alone would not do: two lymphocytes can look
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cytowell.errors import ImageError
 from cytowell.images import open_upright
 from cytowell.images.record import Preprocessing
 from cytowell.types import Sample
@@ -61,16 +63,22 @@ def seen_twice(cells: Sequence[Sample], record: Preprocessing | None = None) -> 
     """
     if len({s.path for s in cells}) < 2:
         return {}
-    scale = CELL_SIDE / float(np.median([_side(s) for s in cells]))
-    fields = {p: _grey(p, scale, record) for p in dict.fromkeys(s.path for s in cells)}
+    # Never enlarged: boxes of some pixels would make every photograph a huge one.
+    scale = min(1.0, CELL_SIDE / float(np.median([_side(s) for s in cells])))
+    fields: dict[str, _Grey] = {}
+    for path in dict.fromkeys(s.path for s in cells):
+        with contextlib.suppress(ImageError):  # gone since it was searched: its calls will say so
+            fields[path] = _grey(path, scale, record)
     found = [
         _Cell(i, s.path, *_middle(s, scale), _patch(fields[s.path], *_middle(s, scale)))
         for i, s in enumerate(cells)
+        if s.path in fields
     ]
+    if not found:
+        return {}
     vectors = np.stack([_normed(c.pixels) for c in found])
-    # A detector's box is off by some pixels from field to field.
-    shifted = [_shifted(fields[c.path], c) for c in found]
-    alike = np.stack([np.max(vectors @ s.T, axis=1) for s in shifted])
+    # A detector's box is off by some pixels from field to field; one cell's shifts at a time.
+    alike = np.stack([np.max(vectors @ _shifted(fields[c.path], c).T, axis=1) for c in found])
     repeats: dict[int, int] = {}
     for later in range(len(found)):
         for earlier in np.argsort(-alike[later, :later], kind="stable"):
