@@ -113,6 +113,25 @@ TRAVEL = replace(
 """The second stage: fewer pixels, wider augmentation, exchanged styles. After the first stage alone
 white cells of a laboratory that taught nothing were called worse than after its first phase."""
 
+MEMBERS = (
+    TRAVEL,
+    replace(
+        TRAVEL,
+        phases=((128, 1000),),
+        rate=1.5e-3,
+        mixstyle=0.8,
+        augmentation=replace(TRAVEL.augmentation, laboratory=1.6),
+    ),
+    replace(
+        TRAVEL,
+        phases=((144, 800),),
+        mixstyle=0.3,
+        augmentation=replace(TRAVEL.augmentation, scale=0.6, laboratory=1.5, shift=0.1),
+    ),
+)
+"""Trainings of the second stage whose weights are averaged (Rame et al. 2022, arXiv 2205.09739):
+they differ in seed, rate, pixels and augmentation, so that their errors do."""
+
 
 def pbc() -> Dataset:
     """Give PBC with the kinds that its prefixes tell."""
@@ -171,6 +190,7 @@ def fit(
     out: Path,
     settings: Finetune,
     share: float = 0.15,
+    seed: int = SEED,
 ) -> tuple[Trained, Dataset, npt.NDArray[np.int64]]:
     """Train on cells of home and from away, which make up a share of every epoch."""
     data = replace(home, samples=(*home.samples, *away))
@@ -191,7 +211,7 @@ def fit(
         train=rows,
         validation=validation,
         settings=settings,
-        seed=SEED,
+        seed=seed,
         folder=out,
         reading=Preprocessing(cell=VIEW),
         resume=out.exists(),
