@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -363,9 +363,7 @@ def _same(folder: Path, dataset: Dataset, recipe: Recipe) -> bool:
 
 
 def _essence(recipe: Recipe) -> Any:
-    settings = recipe.settings
-    table = asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
-    return json.loads(json.dumps({**asdict(replace(recipe, settings={})), "settings": table}))
+    return json.loads(json.dumps(recipe.essence()))
 
 
 def _is_whole(folder: Path) -> bool:

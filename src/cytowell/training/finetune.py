@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
+from cytowell.settings import essence
 from cytowell.sources.names import kinds
 from cytowell.training.loop import Job, Material, train
 from cytowell.training.mixstyle import attach
@@ -329,6 +330,6 @@ def _block(pixels: Pixels, start: int) -> torch.Tensor:
 
 def _fingerprint(task: Task, learn: Dataset, judge: Dataset, record: Preprocessing) -> str:
     """Name what is learnt, and through what window: a probe may choose another on a second day."""
-    said = [asdict(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
+    said = [essence(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
     window = record.to_json()
     return hashlib.sha256(json.dumps([*said, window], sort_keys=True).encode()).hexdigest()
