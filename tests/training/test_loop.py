@@ -191,7 +191,7 @@ def test_the_checkpoint_of_another_job_is_not_taken(make: Make) -> None:
     said: list[str] = []
     job, network = make("cut")
     network, _ = train(replace(job, said=said.append), network, resume=True)
-    assert said == []
+    assert not any("going on from" in sentence for sentence in said)
     assert_same(network, whole)
 
 

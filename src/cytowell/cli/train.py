@@ -113,6 +113,7 @@ def command(
         made, sentences = registry.part("cytowell.runs.recipe:from_flags")(flags)
         # A reading that cannot hold is refused before anything is written.
         _ = made.reading
+        registry.part("cytowell.runs.ready:require_names")(made)
         for sentence in sentences:
             speaker.said(sentence)
         dataset = cytowell.read(data, source or None, made.group_pattern)

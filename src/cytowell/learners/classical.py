@@ -20,13 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cytowell.images import Preprocessing
-from cytowell.learners.contract import Task, Ticked, unticked
+from cytowell.learners.contract import Makings, Task, Ticked, unticked
 from cytowell.learners.descriptors import SIDE, described
 from cytowell.learners.features import cached_descriptors, cached_features
 from cytowell.learners.frozen import open_backbones
 from cytowell.learners.linear import smote
 from cytowell.learners.settings import Classical
 from cytowell.runtime.backbone import FrozenBackbone
+from cytowell.runtime.head import Head
 from cytowell.runtime.pipeline import features
 from cytowell.types import Dataset, FloatArray, IntArray
 
@@ -103,6 +104,33 @@ class Fitted:
         """Give logits (N, C): logarithms of the learner's own probabilities."""
         X = inputs(dataset, self.settings, self.reading, ticked)
         return class_scores(self.model, X, len(self.classes))
+
+    def makings(self) -> Makings:
+        """Give what a bundle is made of: a logistic regression on features is a linear head.
+
+        The scaling of the features goes into the head's weights.
+        """
+        scaler, model = self.model[0], self.model[-1]
+        backbone, record = backbone_of(self.settings, self.reading)
+        weight, bias = model.coef_, model.intercept_
+        if len(weight) == 1:  # two classes have one score between them
+            weight = np.concatenate([-weight, weight]) / 2
+            bias = np.concatenate([-bias, bias]) / 2
+        weight = weight / scaler.scale_
+        bias = bias - weight @ scaler.mean_
+        origin = backbone.origin
+        return Makings(
+            model=backbone.model,
+            maps=backbone.maps,
+            record=record,
+            head=Head(weight, bias),
+            classes=self.classes,
+            architecture=origin.get("architecture", backbone.name),
+            weights=origin.get("weights", f"file {backbone.name}"),
+            licence=origin.get("licence", "not stated"),
+            remarks=(f"Logistic regression on features of {backbone.name}, C = {model.C:g}.",),
+            evened=int(self.settings.balance != "none"),
+        )
 
     def call(self, dataset: Dataset) -> FloatArray:
         """Give logits (N, C) from the files themselves, past the cache: what a call costs."""

@@ -21,15 +21,13 @@ from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.learners.classical import KNOBS
 from cytowell.learners.settings import INPUTS
+from cytowell.models.names import require_backbone
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
-from cytowell.runs.recipe import Recipe
+from cytowell.runs.recipe import NETWORKS, Recipe
 
 RATES = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.1, "sgd": 10.0}
 """Rates of other optimisers in proportion to AdamW's, as their users set them."""
-
-NETWORKS = ("finetune", "contrastive")
-"""Learners that train a network."""
 
 
 @dataclass(frozen=True)
@@ -181,18 +179,16 @@ def _candidate(word: str, fit: Fit) -> Candidate:
 
 
 def _require_network(name: str, learners: list[str]) -> None:
-    """Refuse a name that neither the table nor timm knows; without PyTorch nothing can be asked."""
-    known = registry.names("backbones")
-    for one in name.split("+") if not name.startswith("hf-hub:") else ():
-        if one in known:
-            continue
-        try:
-            registry.part("cytowell.models.backbone:timm_body")(one)
-        except UnknownName as error:
-            raise UnknownName(
-                f"There is no learner and no network {one!r}.",
-                did_you_mean(one, [*learners, *known]),
-            ) from error
+    """Refuse a name that neither the table nor timm knows."""
+    try:
+        require_backbone(name)
+    except UnknownName as error:
+        raise UnknownName(
+            error.problem.replace("backbone", "learner and no network"),
+            did_you_mean(name, [*learners, *registry.names("backbones")])
+            if "Did you mean" not in error.remedy
+            else error.remedy,
+        ) from error
 
 
 def _with_optimiser(made: Candidate, optimiser: str) -> Candidate:

@@ -23,6 +23,7 @@ from cytowell.images.boxes import letterbox
 from cytowell.images.sizes import upright_size
 from cytowell.registry import did_you_mean
 from cytowell.runs.detecting import draw_errors, look
+from cytowell.runs.lock import LOCK, held
 from cytowell.runs.recipe import filled, read_toml
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import Detector, load_detector
@@ -122,9 +123,15 @@ def train_detector(
     heard = voice or Voice()
     folder = Path(out)
     plan = _planned(dataset, settings, seed, new_split, heard)
-    with explaining(folder):
+    with explaining(folder), held(folder):
         _claim(folder, plan.fingerprint, resume)
         _write_plan(folder, plan)
+        return _carried_out(folder, plan, resume, heard)
+
+
+def _carried_out(folder: Path, plan: _Plan, resume: bool, heard: Voice) -> DetectorRun:
+    """Learn, export and judge; the folder is this process's."""
+    dataset, settings = plan.dataset, plan.settings
     learnt = _learn(folder, plan, resume, heard)
     detector = _exported(plan, learnt, heard)
     heard.said("finding in the test part")
@@ -336,8 +343,7 @@ def _annotated(dataset: Dataset, rows: IntArray) -> list[Any]:
 
 def _claim(folder: Path, fingerprint: str, resume: bool) -> None:
     """Refuse a folder that holds something else, or this very run unless it is to go on."""
-    if not folder.exists() or not any(folder.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
+    if all(f.name == LOCK for f in folder.iterdir()):
         return
     begun = any((folder / name).exists() for name in ("checkpoints", "bundle"))
     try:

@@ -23,14 +23,14 @@ from cytowell.settings import is_settings, plain, setting, settings, to_toml
 from cytowell.storage import write_text
 from cytowell.training.recipe import PRESETS, Finetune, preset
 
-_PRESET: dict[str, dict[str, Any]] = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "finetune": {},
     "contrastive": {"objective": "contrastive"},
 }
-"""Learners whose settings are a preset's, and what they change in it."""
+"""Learners that train a network: their settings are a preset's, and what they change in it."""
 
 SECTIONS: dict[str, type[Any]] = {
-    **dict.fromkeys(_PRESET, Finetune),
+    **dict.fromkeys(NETWORKS, Finetune),
     "frozen": Frozen,
     **dict.fromkeys(CLASSICAL, Classical),
 }
@@ -134,8 +134,8 @@ def defaults(learner: str, preset_name: str = "standard") -> Any:
     A laboratory's own learner names its class of settings as `settings`; without one it takes any
     table.
     """
-    if learner in _PRESET:
-        return dataclasses.replace(preset(preset_name), **_PRESET[learner])
+    if learner in NETWORKS:
+        return dataclasses.replace(preset(preset_name), **NETWORKS[learner])
     if learner in SECTIONS:
         return SECTIONS[learner]()
     if learner in registry.names("learners"):
@@ -155,10 +155,13 @@ def from_flags(flags: Flags) -> tuple[Recipe, tuple[str, ...]]:
     else:
         made, sentence = make(flags.learner or None, flags.preset or "standard")
         said += [sentence] if sentence else []
-        if flags.preset and made.learner not in _PRESET:
+        if flags.preset and made.learner not in NETWORKS:
             said.append(f"--preset says nothing of {made.learner}: presets are for networks.")
     made = dataclasses.replace(made, **flags.top)
     table = _table(made.learner, flags)
+    if made.learner == "logistic-regression" and flags.recipe is None and not table:
+        table = {"input": "features"}
+        said.append(f"It looks at features of {made.settings.backbones[0]}: a bundle needs them.")
     if table:
         made = dataclasses.replace(made, settings=filled(made.settings, table, made.learner))
     if flags.network.get("side") is not None:
@@ -181,7 +184,7 @@ def _from_file(flags: Flags, file: Path) -> Recipe:
 
 def _table(learner: str, flags: Flags) -> dict[str, Any]:
     """Give what flags say of the learner's own settings, under the names that it has for them."""
-    network = learner in _PRESET
+    network = learner in NETWORKS
     table = {k: v for k, v in flags.network.items() if v is not None}
     if table and not network:
         name = next(iter(table))
