@@ -16,13 +16,14 @@ import dataclasses
 import functools
 import json
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from cytowell.errors import RecipeError
 from cytowell.registry import did_you_mean
@@ -261,7 +262,7 @@ def describe(cls: Any, name: str) -> str:
     """Give the help of a field: what it does, with words or range."""
     field = field_of(cls, name)
     text = str(field.description or "")
-    limits = _listed(choices(field)) or span(field)
+    limits = ", or ".join(part for part in (_listed(choices(field)), span(field)) if part)
     return f"{text} [{limits}]" if limits else text
 
 
@@ -350,18 +351,27 @@ def to_toml(value: Any, section: str = "", without: tuple[str, ...] = ()) -> str
     return "\n\n".join(["\n".join(lines), *tables])
 
 
-def reference(cls: Any, head: Callable[[str], str] = str) -> str:
-    """Write the fields of a class as a table in Markdown."""
+def reference(cls: Any, head: str = "", without: tuple[str, ...] = ()) -> str:
+    """Write the fields of a class as a table in Markdown.
+
+    Parameters
+    ----------
+    head
+        What stands before the name of a table inside, such as ``finetune.``.
+    """
     rows = ["| setting | without it | values | what it does |", "|---|---|---|---|"]
     for name, field in cls.__pydantic_fields__.items():
+        if name in without:
+            continue
         default = field.get_default(call_default_factory=True)
-        text = str(field.description or "").replace("|", "\\|")
-        what = kind(field)[0]
+        held = _listed(choices(field)) or span(field) or kind(field)[0]
+        if span(field) and choices(field):
+            held += f", or {span(field)}"
+        given = (
+            "" if default in (None, PydanticUndefined) else f"`{shown(default)}`".replace("'", '"')
+        )
         if is_settings(inner_of(field)):
-            held = f"table `[{head(name)}]`"
-            default = None
-        else:
-            held = _listed(choices(field)) or span(field) or what
-        given = "" if default is None else f"`{shown(default)}`".replace("'", '"')
+            held, given = f"table `[{head}{name}]`", ""
+        text = str(field.description or "")
         rows.append(f"| `{name}` | {given} | {held} | {text} |")
     return "\n".join(rows) + "\n"

@@ -55,13 +55,22 @@ def _taken(file: Path) -> int:
                 "host": socket.gethostname(),
                 "since": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
             }
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(me).encode(), 0)
+            _write(handle, file, json.dumps(me).encode())
         except BaseException:
             with contextlib.suppress(OSError):
                 os.close(handle)
             raise
         return handle
+
+
+def _write(handle: int, file: Path, text: bytes) -> None:
+    """Name this process in its lock; a disk that has no room for that is left as it was."""
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text, 0)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _is_mine(handle: int, file: Path) -> bool:
