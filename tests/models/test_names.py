@@ -40,8 +40,8 @@ def test_a_hub_out_of_reach_is_asked_once(monkeypatch: pytest.MonkeyPatch, proxy
         asked.append(address)
         raise socket.gaierror("no such host")
 
-    monkeypatch.setattr(hub.socket, "create_connection", refuse)
-    monkeypatch.setattr(hub.urllib.request, "getproxies", lambda: {"https": proxy} if proxy else {})
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": proxy} if proxy else {})
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     start = time.monotonic()
     with hub.no_retries():

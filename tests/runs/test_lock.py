@@ -17,8 +17,10 @@ import pytest
 import cytowell
 from cytowell.errors import RunError
 from cytowell.runs import lock
+from cytowell.runs.compare import Question
 from cytowell.runs.lock import LOCK, held
 from cytowell.runs.recipe import Recipe
+from cytowell.runs.run import Run
 from cytowell.types import Dataset
 
 HOLDER = """
@@ -109,19 +111,12 @@ def test_training_compare_and_detector_refuse_a_folder_in_use(
         for start in (
             lambda: cytowell.train(few, run, frozen),
             lambda: cytowell.train(few, run, frozen, final=True, resume=True),
-            lambda: cytowell.compare(few, run, _question()),
+            lambda: cytowell.compare(few, run, Question(words=("knn",))),
         ):
             with pytest.raises(RunError, match=re.escape(f"{run} is in use by process")):
                 start()
         assert [f.name for f in run.iterdir()] == [LOCK]
 
 
-def _question() -> object:
-    from cytowell.runs.compare import Question
-
-    return Question(words=("knn",))
-
-
-def test_a_finished_run_holds_no_lock(plain: object, tmp_path: Path) -> None:
-    folder: Path = plain.folder  # type: ignore[attr-defined]
-    assert not list(folder.rglob(LOCK))
+def test_a_finished_run_holds_no_lock(plain: Run) -> None:
+    assert not list(plain.folder.rglob(LOCK))

@@ -9,6 +9,7 @@ import pytest
 
 from cytowell.errors import NotEnoughMemory
 from cytowell.training.memory import FEWEST, halved, is_memory
+from cytowell.types import Dataset
 
 torch = pytest.importorskip("torch")
 
@@ -51,7 +52,7 @@ def test_blocks_are_halved_until_they_fit_and_then_refused() -> None:
         halved(lambda block: _fail("out of memory"), "a test")
 
 
-class Short(torch.nn.Module):
+class Short(torch.nn.Module):  # type: ignore[misc,name-defined]
     """A backbone that has memory for so many images at once."""
 
     def __init__(self, most: int) -> None:
@@ -74,8 +75,8 @@ def test_fitting_the_norms_halves_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
     monkeypatch.setattr(finetune, "pack", lambda *_: pixels)
-    monkeypatch.setattr(finetune.Dataset, "take", lambda self, rows: self)
-    data = finetune.Dataset((), ())
+    monkeypatch.setattr(Dataset, "take", lambda self, rows: self)
+    data = Dataset((), ())
     plenty, short = Short(64), Short(10)
     expected = finetune.probe_features(plenty, data, None, 40)  # type: ignore[arg-type]
     found = finetune.probe_features(short, data, None, 40)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from cytowell.errors import MissingExtra, RecipeError
 from cytowell.learners.settings import CLASSICAL
 from cytowell.models.names import require_backbone, require_weights
 from cytowell.runs.recipe import NETWORKS, Recipe
+from cytowell.training.recipe import Finetune
 
 NEEDED = ("torch", "timm", "lightning")
 
@@ -33,8 +34,9 @@ def require_names(recipe: Recipe) -> None:
                     f"{recipe.learner!r} needs {module}, which is not installed.",
                     'Run: pip install "cytowell[train]", or use --learner frozen.',
                 )
-        require_backbone(own.backbone)
-        require_weights(own.weights)
+        if isinstance(own, Finetune):
+            require_backbone(own.backbone)
+            require_weights(own.weights)
     elif recipe.learner in CLASSICAL:
         _require_linear(recipe)
 
@@ -42,11 +44,11 @@ def require_names(recipe: Recipe) -> None:
 def require_ready(recipe: Recipe) -> None:
     """Refuse what this machine cannot do: `require_names`, then weights, sides and accelerator."""
     require_names(recipe)
-    if recipe.learner in NETWORKS:
+    if isinstance(recipe.settings, Finetune):
         registry.part("cytowell.training.ready:require_ready")(recipe.settings)
         return
     learner = registry.load("learners", recipe.learner)
-    if recipe.learner not in CLASSICAL and not learner.exports:
+    if recipe.learner not in CLASSICAL and not getattr(learner, "exports", True):
         raise RecipeError(
             f"{recipe.learner} makes no bundle.", "Measure it with cytowell compare --learners."
         )

@@ -140,7 +140,7 @@ def defaults(learner: str, preset_name: str = "standard") -> Any:
         return SECTIONS[learner]()
     if learner in registry.names("learners"):
         own = getattr(registry.load("learners", learner), "settings", None)
-        return own() if is_settings(own) else {}
+        return own() if callable(own) and is_settings(own) else {}
     return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -69,7 +69,7 @@ def save_checkpoint(file: Path, fingerprint: str, state: Any, tensors: dict[str,
     with replacing(file) as beside, explaining(file), beside.open("wb") as out:
         disk = _Disk(out)
         try:
-            torch.save(record, disk)
+            torch.save(record, cast(IO[bytes], disk))
         except Exception:
             # PyTorch makes an error of its own of a disk's refusal, and names no cause.
             if disk.refusal is not None:

@@ -27,7 +27,7 @@ def require_ready(s: Finetune) -> None:
     if s.backbone in PACKAGED and not s.weights:
         return
     for one in (s, s.for_images(0)):
-        require_sizes(build(s.backbone, s.weights), one)
+        require_sizes(build(s.backbone, s.weights).eval(), one)
 
 
 def _require_accelerator(s: Finetune) -> None:
