@@ -20,6 +20,7 @@ import torch
 import blood
 import cytowell
 from cytowell.images import Preprocessing, load_many
+from cytowell.settings import changed
 from cytowell.training.finetune import Trained
 from cytowell.types import IntArray, Pixels, Sample
 from elsewhere import FIVE
@@ -62,7 +63,7 @@ def main() -> None:
     for share, views in TRIED:
         trained = blood.averaged(out / "first", out / "twin", names, share)
         trained.network.backbone.views = views
-        trained = replace(trained, settings=replace(trained.settings, views=views))
+        trained = replace(trained, settings=changed(trained.settings, {"views": views}))
         cells = []
         for name, (pixels, labels) in sets.items():
             logits = np.concatenate(list(called(trained, pixels)))

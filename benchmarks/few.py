@@ -20,7 +20,7 @@ import cytowell
 from cytowell import splits
 from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import worker_count
-from cytowell.runs.recipe import from_flags
+from cytowell.runs.recipe import Flags, from_flags
 from cytowell.runs.run import Voice
 from cytowell.types import Split
 from machine import data_folder
@@ -47,7 +47,7 @@ def main() -> None:
     others = rng.permutation(np.setdiff1d(np.arange(len(data)), chosen))
     if given.judged:
         others = others[: given.judged]
-    recipe, _ = from_flags(None, given.learner, "standard", given.backbone, "", {})
+    recipe, _ = from_flags(Flags(learner=given.learner, backbone=given.backbone))
     start = time.monotonic()
 
     def said(sentence: str) -> None:

@@ -25,7 +25,7 @@ from cytowell.images import load_many, worker_count
 from cytowell.learners.features import cached_features
 from cytowell.learners.frozen import open_backbones
 from cytowell.runs.compare import Question, compare
-from cytowell.runs.recipe import from_flags
+from cytowell.runs.recipe import make
 from cytowell.types import Dataset
 
 ROUNDS = 3
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CYTOWELL_CACHE"] = str(Path(folder) / "cache")
         cells = cytowell.write_samples(folder, "cells", per_class=80, seed=time.time_ns() % 10**9)
-        recipe, _ = from_flags(None, "frozen", "standard", "", "", {})
+        recipe, _ = make("frozen")
         data = cytowell.read(cells["cells"])
         runs = []
         seconds = timed(lambda: runs.append(cytowell.train(data, Path(folder) / "run", recipe)))

@@ -16,7 +16,7 @@ from pathlib import Path
 import cytowell
 from cytowell.evaluation.verdict import number_range, percent_range
 from cytowell.images import worker_count
-from cytowell.runs.recipe import from_flags
+from cytowell.runs.recipe import make
 from cytowell.runs.run import Voice
 from machine import bare_speed, data_folder
 
@@ -39,7 +39,7 @@ def main() -> None:
         if done % 100 == 0 and "px" in what:
             said(f"{what}: {done} of {total}")
 
-    recipe, _ = from_flags(None, "finetune", given.preset, "", "", {})
+    recipe, _ = make("finetune", given.preset)
     # A picture's centre is what a detector's box would show, a little wider than the cell.
     recipe = replace(recipe, crop_boxes=False, margin=0.05, square=True)
     data = cytowell.read(root)

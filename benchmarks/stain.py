@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 import cytowell
-from cytowell.runs.recipe import from_flags
+from cytowell.runs.recipe import make
 from machine import data_folder
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     given = parser.parse_args()
     root = data_folder("bccd")
-    recipe, _ = from_flags(None, "frozen", "standard", "", "", {})
+    recipe, _ = make("frozen")
     found = []
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "bccd.csv"

@@ -26,6 +26,7 @@ CytowellError
 │   └── LayoutError       a plate layout that cannot be, or does not fit the plate
 ├── CountError            calls from which no differential count or agreement can be had
 ├── FetchError            a download that failed or is not what was asked for
+├── NotEnoughMemory       a training or a look at images that memory does not reach for
 ├── Blocked               the checks found something that must be mended first
 └── StorageError          the disk is full or may not be written
 """
@@ -151,6 +152,10 @@ class CountError(CytowellError):
 
 class FetchError(CytowellError):
     """A download that failed or is not what was asked for."""
+
+
+class NotEnoughMemory(CytowellError):
+    """Memory does not reach for what is asked."""
 
 
 class Blocked(CytowellError):

@@ -108,7 +108,6 @@ EXTRAS = {
     "fastapi": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
-    "pydantic": "serve",
     "starlette": "serve",
     "sqlalchemy": "serve",
     "alembic": "serve",

@@ -12,6 +12,8 @@ import pytest
 import cytowell
 from cytowell import registry
 from cytowell.plates.layout_files import read_layout
+from cytowell.runs import recipe as recipes
+from cytowell.runs.reference import page
 from cytowell.sources.samples import write_samples
 from cytowell.types import Box, Dataset, Sample
 
@@ -38,16 +40,29 @@ def test_every_part_is_documented(kind: str) -> None:
     assert not missing
 
 
+def test_the_reference_of_recipes_is_that_of_the_settings() -> None:
+    """Write it anew: ``python -m cytowell.runs.reference > docs/recipe.md``."""
+    assert (DOCS / "recipe.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_recipe_in_the_docs_can_be_read(tmp_path: Path) -> None:
+    found = re.search(r"```toml\n(.*?)```", page(), re.DOTALL)
+    assert found is not None
+    (tmp_path / "recipe.toml").write_text(found[1], encoding="utf-8")
+    made = recipes.read(tmp_path / "recipe.toml")
+    assert (made.settings.epochs, made.settings.augmentation.rotation) == (8.0, 90.0)
+
+
 def test_every_public_name_is_loaded() -> None:
     for name in cytowell.__all__:
         assert getattr(cytowell, name) is not None
 
 
 def test_links_between_the_docs_hold() -> None:
-    for page in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for file in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} points to {target}"
+                assert (file.parent / target).exists(), f"{file.name} points to {target}"
 
 
 def test_the_readme_walk_runs(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from cytowell.learners.contract import Makings, Task
 from cytowell.learners.frozen import (
     LEARNER,
     Candidate,
-    Frozen,
     FrozenLearner,
     are_cells_of_blood,
     columns,
@@ -27,6 +26,7 @@ from cytowell.learners.frozen import (
     open_backbones,
     stage_sets,
 )
+from cytowell.learners.settings import Frozen
 from cytowell.runtime.bundle import MapSlice
 from cytowell.types import Dataset, Sample
 

@@ -466,7 +466,8 @@ def test_synthetic_samples_never_meet_their_parents(plenty: Dataset) -> None:
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str) -> None:
-    from cytowell.learners.classical import Classical, class_scores, fit_model, size_of
+    from cytowell.learners.classical import class_scores, fit_model, size_of
+    from cytowell.learners.settings import Classical
 
     rng = np.random.default_rng(1)
     for classes in (2, 8):
@@ -485,7 +486,8 @@ def test_every_classical_learner_takes_an_imbalance_and_keeps_its_seed(name: str
 @pytest.mark.parametrize("name", KNOBS)
 def test_what_is_called_is_the_likeliest_class_for_every_learner(name: str) -> None:
     """A support vector machine's votes name another class on one image in a hundred."""
-    from cytowell.learners.classical import Classical, class_scores, fit_model
+    from cytowell.learners.classical import class_scores, fit_model
+    from cytowell.learners.settings import Classical
 
     rng = np.random.default_rng(0)
     y = rng.integers(0, 6, 240)

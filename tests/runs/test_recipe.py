@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.learners.frozen import Frozen
+from cytowell.images import CellView
+from cytowell.learners.settings import Frozen
 from cytowell.runs import recipe as recipes
-from cytowell.runs.recipe import Recipe, default_learner, from_flags, make
+from cytowell.runs.recipe import NETWORK_FLAGS, Flags, Recipe, default_learner, from_flags, make
 from cytowell.training.recipe import PRESETS, Augmentation, Finetune
 
 
@@ -75,19 +76,172 @@ def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
 
 
 def test_flags_go_where_they_belong(tmp_path: Path) -> None:
-    made, _ = from_flags(None, "frozen", "standard", "my.onnx", "", {"seed": 4})
+    made, _ = from_flags(Flags(learner="frozen", backbone="my.onnx", top={"seed": 4}))
     assert isinstance(made.settings, Frozen)
     assert made.settings.backbones == ("my.onnx",)
     assert made.seed == 4
-    made, _ = from_flags(None, "finetune", "quick", "resnet18", "w.pt", {})
+    made, _ = from_flags(
+        Flags(learner="finetune", preset="quick", backbone="resnet18", weights="w.pt")
+    )
     assert isinstance(made.settings, Finetune)
     assert (made.settings.backbone, made.settings.weights) == ("resnet18", "w.pt")
     assert made.settings.augmentation == Augmentation()
     made.save(tmp_path / "r.toml")
-    again, said = from_flags(tmp_path / "r.toml", None, "standard", "", "", {"seed": 9})
-    assert (again.seed, again.settings, said) == (9, made.settings, "")
+    again, said = from_flags(Flags(recipe=tmp_path / "r.toml", top={"seed": 9}))
+    assert (again.seed, again.settings, said) == (9, made.settings, ())
     with pytest.raises(RecipeError, match="weights"):
-        from_flags(None, "frozen", "standard", "", "w.pt", {})
+        from_flags(Flags(learner="frozen", weights="w.pt"))
+
+
+@pytest.fixture
+def quick_recipe(tmp_path: Path) -> Path:
+    made = make("finetune", "quick", backbone="resnet18", weights="w.pt", rate=1e-4)[0]
+    made.save(tmp_path / "r.toml")
+    return tmp_path / "r.toml"
+
+
+def test_a_flag_wins_over_the_recipe(quick_recipe: Path) -> None:
+    network = {"epochs": 3.0, "batch": 8, "side": 64, "rate": 0.01}
+    flags = Flags(quick_recipe, backbone="cnn", weights="nothing", network=network)
+    made, _ = from_flags(flags)
+    own = made.settings
+    assert (own.backbone, own.weights) == ("cnn", "nothing")
+    assert (own.epochs, own.batch, own.small_batch, own.rate) == (3.0, 8, 8, 0.01)
+    assert own.phases == ((64, PRESETS["quick"].steps),)
+    assert made.preset == "quick"
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [({"learner": "frozen"}, "--learner frozen"), ({"preset": "best"}, "--preset best")],
+)
+def test_a_flag_that_contradicts_the_recipe_is_refused(
+    quick_recipe: Path, flags: dict[str, str], match: str
+) -> None:
+    with pytest.raises(RecipeError, match=match):
+        from_flags(Flags(quick_recipe, **flags))  # type: ignore[arg-type]
+
+
+def test_a_flag_that_says_what_the_recipe_says_is_no_contradiction(quick_recipe: Path) -> None:
+    made, _ = from_flags(Flags(quick_recipe, learner="finetune", preset="quick"))
+    assert made == recipes.read(quick_recipe)
+
+
+def test_a_learner_s_flag_counts_where_the_recipe_names_none(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('[frozen]\nbalance = "none"\n', encoding="utf-8")
+    made, _ = from_flags(Flags(tmp_path / "r.toml", learner="frozen"))
+    assert made.settings == Frozen(balance="none")
+
+
+def test_a_backbone_for_a_classical_learner_is_looked_through() -> None:
+    made, _ = from_flags(Flags(learner="logistic-regression", backbone="imagenet"))
+    assert (made.settings.input, made.settings.backbones) == ("features", ("imagenet",))
+
+
+@pytest.mark.parametrize("name", NETWORK_FLAGS)
+@pytest.mark.parametrize("learner", ["frozen", "svm"])
+def test_a_network_s_flag_is_refused_where_no_network_learns(name: str, learner: str) -> None:
+    with pytest.raises(RecipeError, match=f"--{name} is for networks"):
+        from_flags(Flags(learner=learner, network={name: 4}))
+
+
+def test_a_preset_that_says_nothing_of_the_learner_is_announced() -> None:
+    _, said = from_flags(Flags(learner="frozen", preset="quick"))
+    assert "--preset says nothing of frozen" in said[0]
+
+
+def test_epochs_become_steps_of_the_images_that_there_are() -> None:
+    own = make("finetune", "standard", epochs=10.0)[0].settings
+    many = own.for_images(6400)
+    assert (sum(n for _, n in many.phases), many.epochs) == (1000, 0.0)
+    few = own.for_images(320)
+    assert [side for side, _ in few.phases] == [side for side, _ in own.small_phases]
+    assert sum(n for _, n in few.phases) == 100
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('rate = "0.01"', "finetune.rate = '0.01' is no number. Write rate = 0.002"),
+        ('phases = "64,20"', "finetune.phases = '64,20' is no list"),
+        ("phases = [[64.5, 20]]", "finetune.phases holds 64.5"),
+        ("phases = [[64, 20, 3]]", "finetune.phases holds [64, 20, 3]"),
+        ("phases = [64, 20]", "finetune.phases holds 64"),
+        ('accelerator = "gpuu"', "Did you mean 'gpu'?"),
+        ('precision = "16-mixd"', "Did you mean '16-mixed'?"),
+        ("views = 3", "Use 1, 2 or 4."),
+        ("rate = inf", "finetune.rate = inf"),
+        ("rate = true", "finetune.rate = true is no number"),
+        ("batch = 2.0", "finetune.batch = 2.0 is no whole number"),
+        ("epochs = -1", "finetune.epochs = -1 is out of range. Use 0 to 100000 epochs."),
+        ("augmentation = 3", "finetune.augmentation"),
+        ("[finetune.augmentation]\nrotation = -999", "Use 0 to 180 degrees."),
+        ("[finetune.augmentation]\nbrightness = 50", "finetune.augmentation.brightness = 50"),
+        ("[finetune.augmentation]\nerase = 7", "finetune.augmentation.erase = 7"),
+        ("rate = 7\nbatch = 0", "finetune.rate = 7 is out of range"),
+    ],
+)
+def test_a_value_that_cannot_hold_is_named_with_what_can(
+    tmp_path: Path, table: str, words: str
+) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(f'learner = "finetune"\n[finetune]\n{table}\n', encoding="utf-8")
+    with pytest.raises(RecipeError) as refused:
+        recipes.read(file)
+    assert str(file) in str(refused.value)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('seed = "abc"', "seed = 'abc' is no whole number"),
+        ("seed = -1", "seed = -1 is out of range"),
+        ("test = true", "test = true is no number"),
+        ('by_image = "no"', "by_image = 'no' is no yes or no"),
+        ('channels = "2,0"', "channels = '2,0' is no list"),
+        ("window = [1]", "window"),
+        ("preset = 3", "preset = 3"),
+        ("learner = 3", "learner = 3"),
+        ("[finetun]\nrate = 0.1", "has a table [finetun]. Did you mean 'finetune'?"),
+        ("[svm]\nstrength = 1.0", 'Write learner = "svm"'),
+        ("[cell]\nwindow = 99", "cell.window = 99 is out of range. Use 1 to 10 diameters"),
+        ('[cell]\nlight = "yes"', "cell.light = 'yes'"),
+        ("finetune = 3", "finetune = 3 is no table"),
+    ],
+)
+def test_a_field_of_the_run_that_cannot_hold_is_named(
+    tmp_path: Path, text: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "default_learner", lambda: ("finetune", ""))
+    (tmp_path / "r.toml").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(RecipeError) as refused:
+        recipes.read(tmp_path / "r.toml")
+    assert words in str(refused.value)
+
+
+def test_one_name_where_a_list_is_meant_is_no_list_of_letters(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('learner = "frozen"\n[frozen]\nbackbones = "imagenet"\n', encoding="utf-8")
+    with pytest.raises(RecipeError, match=r'is no list. Write backbones = \["imagenet"\]'):
+        recipes.read(file)
+
+
+def test_what_is_written_says_what_each_field_does() -> None:
+    text = make("finetune", "quick")[0].to_toml()
+    assert "# Highest learning rate, reached after the warm-up. [1e-07 to 1]\nrate = 0.002" in text
+    assert "phases = [[96, 300], [128, 320]]" in text
+
+
+def test_a_run_of_an_earlier_version_is_the_same_run() -> None:
+    """Fields that came later decide nothing where they are not set."""
+    made = make("finetune", "quick")[0]
+    before = dataclasses.asdict(made.settings)
+    del before["epochs"]
+    assert made.essence()["settings"] == before
+    assert make("finetune", "quick", epochs=2.0)[0].essence()["settings"]["epochs"] == 2.0
+    settings = dataclasses.asdict(make("frozen", cell=CellView())[0])
+    assert make("frozen", cell=CellView())[0].essence() == settings
 
 
 def test_the_default_learner_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ import cytowell
 from cytowell import registry, splits
 from cytowell.errors import Blocked, RecipeError, RunError, SplitError, TooFewImages, UnknownName
 from cytowell.learners.contract import Makings, Task
-from cytowell.learners.frozen import LEARNER, Frozen
+from cytowell.learners.frozen import LEARNER
+from cytowell.learners.settings import Frozen
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
 from cytowell.runs.recipe import Recipe

@@ -100,7 +100,7 @@ def test_the_memory_of_contrasts_begins_after_the_warm_up() -> None:
 )
 def test_each_optimiser_lowers_the_loss(name: str, kind: str, tiny: dict[str, Any]) -> None:
     rate = {"sgd": 0.02, "rmsprop": 2e-4}.get(name, 2e-3)
-    s = Finetune(**tiny, optimizer=name, rate=rate, dropout=0.0)
+    s = Finetune(**tiny | {"optimizer": name}, rate=rate, dropout=0.0)
     torch.manual_seed(2)
     network = Classifier(build(s.backbone, s.weights), 256, 3).train()
     optimizer: Any = optimizer_of(network, s)
@@ -132,7 +132,7 @@ def test_schedules() -> None:
 def test_balanced_sampling_shows_every_class_equally_often(tmp_path: Path) -> None:
     labels = np.array([0] * 95 + [1] * 5, dtype=np.int64)
 
-    def shown(sampling: str) -> float:
+    def shown(sampling: Any) -> float:
         job = Job(
             settings=Finetune(sampling=sampling),
             seed=3,

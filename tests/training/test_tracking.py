@@ -30,3 +30,15 @@ def test_writers_of_one_second_are_read_in_their_order(
         board.close()
     read = events.EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in read.Scalars("loss/validation")] == [3, 6]
+
+
+def test_the_loss_of_every_step_is_there(tmp_path: Path) -> None:
+    events: Any = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = Board(tmp_path, 0)
+    for step in range(3):
+        board.step(step, 1.0 / (step + 1), 0.1)
+    board.close()
+    found = events.EventAccumulator(str(tmp_path)).Reload()
+    seen = [(e.step, round(e.value, 3)) for e in found.Scalars("step/loss")]
+    assert seen == [(0, 1.0), (1, 0.5), (2, 0.333)]
+    assert [e.step for e in found.Scalars("step/rate")] == [0, 1, 2]

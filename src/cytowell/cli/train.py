@@ -20,26 +20,54 @@ from cytowell.cli.options import (
     reading,
 )
 from cytowell.cli.voice import speaking
+from cytowell.runs.settings import RunSettings
+from cytowell.settings import describe
+from cytowell.training.recipe import Finetune
 
 NAME = "train"
+
+
+def _of_run(name: str, *flags: str, metavar: str | None = None) -> Any:
+    """Give the option of a field at the top of a recipe."""
+    return typer.Option(*flags, help=_help(RunSettings, name), metavar=metavar, show_default=False)
+
+
+def _of_network(name: str) -> Any:
+    """Give the option of a setting that only networks have."""
+    return typer.Option(help=_help(Finetune, name), show_default=False)
+
+
+def _help(cls: type, name: str) -> str:
+    # Typer takes what stands in brackets for markup.
+    return describe(cls, name).replace("[", "(").replace("]", ")")
 
 
 def command(
     data: DataArgument,
     out: Annotated[str, typer.Option(metavar="RUN", help="Folder of the run.")] = "run",
     learner: Annotated[
-        str, typer.Option(help="frozen or finetune; the best installed one.", show_default=False)
+        str,
+        typer.Option(help="One of cytowell list learners; finetune with PyTorch, else frozen."),
     ] = "",
-    preset: Annotated[str, typer.Option(help="quick, standard or best.")] = "standard",
+    preset: Annotated[str, _of_run("preset")] = "",
     recipe: Annotated[
-        str, typer.Option(metavar="FILE.toml", help="Settings; replaces both.", show_default=False)
+        str,
+        typer.Option(
+            metavar="FILE.toml", help="Settings (docs/recipe.md); flags win.", show_default=False
+        ),
     ] = "",
-    seed: Annotated[
-        int | None, typer.Option(help="Of every random choice; 7.", show_default=False)
+    seed: Annotated[int | None, _of_run("seed")] = None,
+    positive: Annotated[str, _of_run("positive", metavar="NAME")] = "",
+    epochs: Annotated[float | None, _of_network("epochs")] = None,
+    batch: Annotated[int | None, _of_network("batch")] = None,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the images at which a network learns and serves. (32 to 4096 pixels)",
+            show_default=False,
+        ),
     ] = None,
-    positive: Annotated[
-        str, typer.Option(metavar="NAME", help="The class that counts as positive.")
-    ] = "",
+    rate: Annotated[float | None, _of_network("rate")] = None,
     final: Annotated[
         bool, typer.Option("--final", help="Then learn once more, from the test part too.")
     ] = False,
@@ -47,12 +75,8 @@ def command(
     split: Annotated[
         str, typer.Option(metavar="FILE.csv", help="A saved split.", show_default=False)
     ] = "",
-    new_split: Annotated[
-        bool, typer.Option("--new-split", help="Ignore the split that DATA brings.")
-    ] = False,
-    by_image: Annotated[
-        bool, typer.Option("--by-image", help="Split single images though groups exist (leaks).")
-    ] = False,
+    new_split: Annotated[bool, _of_run("new_split", "--new-split")] = False,
+    by_image: Annotated[bool, _of_run("by_image", "--by-image")] = False,
     backbone: Annotated[
         str, typer.Option(help="Network to start from, or ONNX file or bundle for frozen.")
     ] = "",
@@ -68,7 +92,8 @@ def command(
 ) -> None:
     """Check, split, learn, export, evaluate and report into one folder."""
     with speaking(quiet) as speaker:
-        settings: dict[str, Any] = {
+        speaker.said(f"training on {data} into {out}")
+        top: dict[str, Any] = {
             "seed": seed,
             "positive": positive or None,
             "new_split": new_split or None,
@@ -76,17 +101,20 @@ def command(
             "group_pattern": group_pattern or None,
             **reading(channels, window, plane),
         }
-        made, sentence = registry.part("cytowell.runs.recipe:from_flags")(
+        flags = registry.part("cytowell.runs.recipe:Flags")(
             Path(recipe) if recipe else None,
-            learner or None,
+            learner,
             preset,
             backbone,
             weights,
-            {k: v for k, v in settings.items() if v is not None},
+            {k: v for k, v in top.items() if v is not None},
+            {"epochs": epochs, "batch": batch, "side": side, "rate": rate},
         )
+        made, sentences = registry.part("cytowell.runs.recipe:from_flags")(flags)
         # A reading that cannot hold is refused before anything is written.
         _ = made.reading
-        if sentence:
+        registry.part("cytowell.runs.ready:require_names")(made)
+        for sentence in sentences:
             speaker.said(sentence)
         dataset = cytowell.read(data, source or None, made.group_pattern)
         for note in dataset.notes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from cytowell.errors import RecipeError
+from cytowell.settings import setting, settings
 from cytowell.types import Box, Pixels
 
 _Floats = npt.NDArray[np.float32]
@@ -63,31 +63,31 @@ MEANT = 2.0
 """A cell is the one that is meant if all others lie this many times as far from the middle."""
 
 
-@dataclass(frozen=True)
+@settings
 class CellView:
-    """Which parts of the canonical view are on; travels inside the preprocessing record.
+    """Which parts of the canonical view are on; travels inside the preprocessing record."""
 
-    Attributes
-    ----------
-    light
-        Whether the empty background is measured, per channel, and divided out.
-    centre
-        Whether the window is centred on the nucleus that was found, instead of on the box or the
-        middle of the picture.
-    window
-        Side of the square window in diameters of the nucleus. Beyond the edge of the picture it is
-        filled with empty background.
-    """
-
-    light: bool = True
-    centre: bool = True
-    window: float = 2.24
-
-    def __post_init__(self) -> None:
-        if not 1.0 <= self.window <= 10.0:
-            raise RecipeError(
-                f"window = {self.window} is not possible.", "Use 1 to 10 diameters of the nucleus."
-            )
+    light: Annotated[
+        bool,
+        setting("Whether the empty background is measured, per channel, and divided out."),
+    ] = True
+    centre: Annotated[
+        bool,
+        setting(
+            "Whether the window is centred on the nucleus that was found, instead of on the box or "
+            "the middle of the picture."
+        ),
+    ] = True
+    window: Annotated[
+        float,
+        setting(
+            "Side of the square window. Beyond the edge of the picture it is filled with empty "
+            "background.",
+            low=1,
+            high=10,
+            unit="diameters of the nucleus",
+        ),
+    ] = 2.24
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> CellView:

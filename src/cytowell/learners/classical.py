@@ -19,57 +19,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from cytowell.errors import RecipeError
 from cytowell.images import Preprocessing
-from cytowell.learners.contract import Task, Ticked, unticked
+from cytowell.learners.contract import Makings, Task, Ticked, unticked
 from cytowell.learners.descriptors import SIDE, described
 from cytowell.learners.features import cached_descriptors, cached_features
 from cytowell.learners.frozen import open_backbones
 from cytowell.learners.linear import smote
+from cytowell.learners.settings import Classical
 from cytowell.runtime.backbone import FrozenBackbone
+from cytowell.runtime.head import Head
 from cytowell.runtime.pipeline import features
 from cytowell.types import Dataset, FloatArray, IntArray
 
-INPUTS = ("descriptors", "features")
-"""What a classical learner may see: plain descriptors, or features of a frozen network."""
-
-BALANCES = ("none", "balanced", "smote")
-
 LEAST = 1e-6
 """Probabilities below this are rounding: their logarithm would be no number."""
-
-
-@dataclass(frozen=True)
-class Classical:
-    """Settings of a classical learner.
-
-    Attributes
-    ----------
-    input
-        One of `INPUTS`.
-    backbones
-        Of `features`: registered bundles, bundle folders or ONNX files; the first that is there.
-    balance
-        `none`, `balanced` (class weights, where the learner has them) or `smote` on the rows it
-        learns from.
-    strength
-        The learner's own knob: C of `svm` and `logistic-regression`, trees of `random-forest`,
-        rounds of `gradient-boosting`, neighbours of `knn`; 0 takes its usual value.
-    """
-
-    input: str = "descriptors"
-    backbones: tuple[str, ...] = ("imagenet",)
-    balance: str = "none"
-    strength: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, known in (("input", INPUTS), ("balance", BALANCES)):
-            if getattr(self, name) not in known:
-                raise RecipeError(
-                    f"{name} = {getattr(self, name)!r} is not known.", f"Use {', '.join(known)}."
-                )
-        if self.strength < 0:
-            raise RecipeError(f"strength = {self.strength} cannot hold.", "Use 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -141,6 +104,33 @@ class Fitted:
         """Give logits (N, C): logarithms of the learner's own probabilities."""
         X = inputs(dataset, self.settings, self.reading, ticked)
         return class_scores(self.model, X, len(self.classes))
+
+    def makings(self) -> Makings:
+        """Give what a bundle is made of: a logistic regression on features is a linear head.
+
+        The scaling of the features goes into the head's weights.
+        """
+        scaler, model = self.model[0], self.model[-1]
+        backbone, record = backbone_of(self.settings, self.reading)
+        weight, bias = model.coef_, model.intercept_
+        if len(weight) == 1:  # two classes have one score between them
+            weight = np.concatenate([-weight, weight]) / 2
+            bias = np.concatenate([-bias, bias]) / 2
+        weight = weight / scaler.scale_
+        bias = bias - weight @ scaler.mean_
+        origin = backbone.origin
+        return Makings(
+            model=backbone.model,
+            maps=backbone.maps,
+            record=record,
+            head=Head(weight, bias),
+            classes=self.classes,
+            architecture=origin.get("architecture", backbone.name),
+            weights=origin.get("weights", f"file {backbone.name}"),
+            licence=origin.get("licence", "not stated"),
+            remarks=(f"Logistic regression on features of {backbone.name}, C = {model.C:g}.",),
+            evened=int(self.settings.balance != "none"),
+        )
 
     def call(self, dataset: Dataset) -> FloatArray:
         """Give logits (N, C) from the files themselves, past the cache: what a call costs."""

@@ -23,6 +23,7 @@ from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
 from cytowell.learners.linear import choose_strength, fit_head, folds, out_of_fold
+from cytowell.learners.settings import Frozen
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -36,45 +37,6 @@ WEIGHED = 800
 
 STAGES = (("last",), ("16", "last"), ("8", "16", "32", "last"), ("8", "16", "32"), ("8", "16"))
 """Sets of stages that are weighed, by name; a network without them offers what it has."""
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """Settings of the frozen learner.
-
-    Attributes
-    ----------
-    backbones
-        Registered bundles, bundle folders or ONNX files; the best is kept.
-    crops
-        Shares of the shorter side that are weighed; 1 is the whole picture. The first backbone
-        weighs all of them, the others look at the one that was best for it: how much of a picture
-        tells is a matter of the pictures, and the shipped networks take a pass each.
-    balance
-        `balanced` class weights, `smote` in feature space, or `none`.
-    strengths
-        Inverse regularisation strengths that are weighed.
-    folds
-        Of the cross-validation that gives figures where nothing is held back.
-    """
-
-    backbones: tuple[str, ...] = ("imagenet", "blood")
-    crops: tuple[float, ...] = (1.0, 0.83, 0.7, 0.6, 0.5)
-    balance: str = "balanced"
-    strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
-    folds: int = 5
-
-    def __post_init__(self) -> None:
-        if self.balance not in ("none", "balanced", "smote"):
-            raise RecipeError(
-                f"balance = {self.balance!r} is not known.", "Use none, balanced or smote."
-            )
-        if not self.strengths or not all(c > 0 for c in self.strengths):
-            raise RecipeError(f"strengths = {self.strengths} cannot hold.", "Give numbers above 0.")
-        if not self.crops or not all(0.1 <= c <= 1 for c in self.crops):
-            raise RecipeError(f"crops = {self.crops} cannot hold.", "Give shares of 0.1 to 1.0.")
-        if self.folds < 2:
-            raise RecipeError(f"folds = {self.folds} cannot hold.", "Use 2 or more.")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.registry import did_you_mean
+from cytowell.models.names import suggestion
 
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((),),
@@ -239,10 +239,7 @@ def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:
     """
     architecture = name.removeprefix("timm/")
     if not name.startswith("hf-hub:") and not timm.is_model(architecture.split(".")[0]):
-        raise UnknownName(
-            f"There is no backbone {name!r}.",
-            did_you_mean(architecture, timm.list_models())[:120],
-        )
+        raise UnknownName(f"There is no backbone {name!r}.", suggestion(architecture))
     try:
         body = timm.create_model(architecture, pretrained=False, num_classes=0)
     except Exception as error:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cytowell.errors import BundleRefused, WeightsUnavailable
 from cytowell.models.backbone import resample
+from cytowell.models.hub import no_retries
 from cytowell.storage import sha256
 
 NOTHING = "nothing"
@@ -128,7 +129,8 @@ def from_hub(name: str) -> nn.Module:
         With the remedies, if there is neither cache nor network.
     """
     try:
-        body: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
+        with no_retries():
+            body: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:
         raise WeightsUnavailable(
             f"The pretrained weights of {name!r} could not be had ({type(error).__name__}).",

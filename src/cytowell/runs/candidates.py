@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.learners.classical import INPUTS, KNOBS
+from cytowell.learners.classical import KNOBS
+from cytowell.learners.settings import INPUTS
+from cytowell.models.names import require_backbone
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
-from cytowell.runs.recipe import Recipe
+from cytowell.runs.recipe import NETWORKS, Recipe
 
 RATES = {"adamw": 1.0, "adam": 1.0, "rmsprop": 0.1, "sgd": 10.0}
 """Rates of other optimisers in proportion to AdamW's, as their users set them."""
-
-NETWORKS = ("finetune", "contrastive")
-"""Learners that train a network."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +127,11 @@ def _short(name: str) -> str:
 def fitted(settings: Any, fit: Fit, images: int) -> Any:
     """Lay side and epochs on a network's settings, for a training part of so many images."""
     settings = settings.for_images(images)
-    phases = settings.phases
     if fit.side is not None:
-        phases = ((fit.side, sum(steps for _, steps in phases)),)
+        settings = settings.at_side(fit.side)
     if fit.epochs is not None:
-        few = images < settings.small_below
-        batch = settings.small_batch if few else settings.batch
-        steps = max(1, math.ceil(fit.epochs * images / batch))
-        total = sum(n for _, n in phases)
-        phases = tuple((side, max(1, round(n * steps / total))) for side, n in phases)
-    return replace(settings, phases=phases, small_phases=())
+        settings = replace(settings, epochs=fit.epochs).for_images(images)
+    return replace(settings, small_phases=())
 
 
 def _candidate(word: str, fit: Fit) -> Candidate:
@@ -185,18 +179,16 @@ def _candidate(word: str, fit: Fit) -> Candidate:
 
 
 def _require_network(name: str, learners: list[str]) -> None:
-    """Refuse a name that neither the table nor timm knows; without PyTorch nothing can be asked."""
-    known = registry.names("backbones")
-    for one in name.split("+") if not name.startswith("hf-hub:") else ():
-        if one in known:
-            continue
-        try:
-            registry.part("cytowell.models.backbone:timm_body")(one)
-        except UnknownName as error:
-            raise UnknownName(
-                f"There is no learner and no network {one!r}.",
-                did_you_mean(one, [*learners, *known]),
-            ) from error
+    """Refuse a name that neither the table nor timm knows."""
+    try:
+        require_backbone(name)
+    except UnknownName as error:
+        raise UnknownName(
+            error.problem.replace("backbone", "learner and no network"),
+            did_you_mean(name, [*learners, *registry.names("backbones")])
+            if "Did you mean" not in error.remedy
+            else error.remedy,
+        ) from error
 
 
 def _with_optimiser(made: Candidate, optimiser: str) -> Candidate:
@@ -212,6 +204,4 @@ def _with_optimiser(made: Candidate, optimiser: str) -> Candidate:
 
 def essence(candidate: Candidate) -> dict[str, Any]:
     """Give all that decides what a candidate learns, as plain values."""
-    settings = candidate.recipe.settings
-    table = asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
-    return {**asdict(replace(candidate.recipe, settings={})), "settings": table}
+    return candidate.recipe.essence()

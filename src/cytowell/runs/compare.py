@@ -24,6 +24,7 @@ from cytowell.runs.choose import Choice, choose
 from cytowell.runs.diagnose import curves
 from cytowell.runs.engines import engine
 from cytowell.runs.grid import Done, Grid, cells, prepared, shuffled, tuned
+from cytowell.runs.lock import LOCK, held
 from cytowell.runs.protocols import Division, Protocol
 from cytowell.runs.run import Run, Voice, train
 from cytowell.storage import explaining, write_text
@@ -104,7 +105,7 @@ def compare(
         raise RecipeError(
             why, "Give photographs of one label each, with boxes or with --find wells."
         )
-    with explaining(folder):
+    with explaining(folder), held(folder):
         _claim(folder, dataset)
         grid = prepared(dataset, folder, question, chosen, heard)
         work = cells(grid, folder, heard)
@@ -149,9 +150,8 @@ def _claim(folder: Path, dataset: Dataset) -> None:
                 f"{folder} holds a comparison of another data set.", "Choose another --out."
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if any(f.name != LOCK for f in folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no comparison.", "Choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(mark, json.dumps({"data": digest, "origin": dataset.origin}, indent=1) + "\n")
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tomli_w
 
 from cytowell import checks, registry, splits
-from cytowell.errors import EmptyDataset, RecipeError, RunError, TooFewImages
+from cytowell.errors import EmptyDataset, RecipeError, RunError, TooFewImages, UnknownName
 from cytowell.evaluation.detection import choose_score
 from cytowell.evaluation.detection_page import write_page
 from cytowell.evaluation.verdict import percent_range
@@ -24,10 +23,12 @@ from cytowell.images.boxes import letterbox
 from cytowell.images.sizes import upright_size
 from cytowell.registry import did_you_mean
 from cytowell.runs.detecting import draw_errors, look
-from cytowell.runs.recipe import filled, plain, read_toml
+from cytowell.runs.lock import LOCK, held
+from cytowell.runs.recipe import filled, read_toml
 from cytowell.runs.run import Voice
 from cytowell.runtime.detector import Detector, load_detector
 from cytowell.runtime.detector_facts import DetectorFacts, Reading
+from cytowell.settings import essence, to_toml
 from cytowell.storage import explaining, write_text, write_with
 from cytowell.types import Box, Dataset, Findings, IntArray, Split
 
@@ -73,7 +74,7 @@ class _Plan:
     def fingerprint(self) -> str:
         """Hash of all that decides what is learnt."""
         said = {
-            "settings": dataclasses.asdict(self.settings),
+            "settings": essence(self.settings),
             "seed": self.seed,
             "data": self.dataset.digest(),
             "split": self.split.digest(),
@@ -122,9 +123,15 @@ def train_detector(
     heard = voice or Voice()
     folder = Path(out)
     plan = _planned(dataset, settings, seed, new_split, heard)
-    with explaining(folder):
+    with explaining(folder), held(folder):
         _claim(folder, plan.fingerprint, resume)
         _write_plan(folder, plan)
+        return _carried_out(folder, plan, resume, heard)
+
+
+def _carried_out(folder: Path, plan: _Plan, resume: bool, heard: Voice) -> DetectorRun:
+    """Learn, export and judge; the folder is this process's."""
+    dataset, settings = plan.dataset, plan.settings
     learnt = _learn(folder, plan, resume, heard)
     detector = _exported(plan, learnt, heard)
     heard.said("finding in the test part")
@@ -171,8 +178,8 @@ def _planned(dataset: Dataset, settings: Any, seed: int, new_split: bool, heard:
 
 
 def _write_plan(folder: Path, plan: _Plan) -> None:
-    recipe = {"seed": plan.seed, TABLE: plain(dataclasses.asdict(plan.settings))}
-    write_text(folder / "recipe.toml", tomli_w.dumps(recipe))
+    recipe = f"# Of every random choice.\nseed = {plan.seed}\n\n{to_toml(plan.settings, TABLE)}\n"
+    write_text(folder / "recipe.toml", recipe)
     write_text(folder / "run.json", json.dumps({"fingerprint": plan.fingerprint}) + "\n")
     write_with(folder / "findings.csv", lambda f: plan.findings.frame().to_csv(f, index=False))
     splits.save(plan.split, folder / "split.csv")
@@ -240,19 +247,19 @@ def read_recipe(path: Path, base: Any) -> tuple[Any, int]:
     record = read_toml(path)
     strange = sorted(set(record) - {"seed", TABLE})
     if strange:
-        raise RecipeError(
-            f"{path} has a field {strange[0]!r}.", did_you_mean(strange[0], ["seed", TABLE])
-        )
+        what = f"a table [{strange[0]}]" if isinstance(record[strange[0]], dict) else "a field"
+        what += "" if isinstance(record[strange[0]], dict) else f" {strange[0]!r}"
+        raise RecipeError(f"{path} has {what}.", did_you_mean(strange[0], ["seed", TABLE]))
     seed = record.get("seed", SEED)
     if type(seed) is not int or seed < 0:
         raise RecipeError(f"{path}: seed = {seed!r} is no whole number from 0 upwards.")
     table = record.get(TABLE, {})
-    if not isinstance(table, dict) or not isinstance(table.get("augmentation", {}), dict):
-        raise RecipeError(f"{path}: [{TABLE}] and [{TABLE}.augmentation] are tables.")
+    if not isinstance(table, dict):
+        raise RecipeError(f"{path}: [{TABLE}] is a table.")
     try:
         return filled(base, table, TABLE), seed
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error}.") from error
+    except (RecipeError, UnknownName) as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
 
 
 def divide_photographs(
@@ -336,8 +343,7 @@ def _annotated(dataset: Dataset, rows: IntArray) -> list[Any]:
 
 def _claim(folder: Path, fingerprint: str, resume: bool) -> None:
     """Refuse a folder that holds something else, or this very run unless it is to go on."""
-    if not folder.exists() or not any(folder.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
+    if all(f.name == LOCK for f in folder.iterdir()):
         return
     begun = any((folder / name).exists() for name in ("checkpoints", "bundle"))
     try:

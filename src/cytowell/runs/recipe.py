@@ -5,85 +5,49 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 
 from cytowell import registry
+from cytowell import settings as declared
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.images import READING, CellView, Preprocessing
-from cytowell.learners.classical import KNOBS, Classical
-from cytowell.learners.frozen import Frozen
+from cytowell.learners.settings import CLASSICAL, Classical, Frozen
 from cytowell.registry import did_you_mean
+from cytowell.runs.settings import RunSettings
+from cytowell.settings import is_settings, plain, setting, settings, to_toml
 from cytowell.storage import write_text
-from cytowell.training.recipe import PRESETS, Augmentation, preset
+from cytowell.training.recipe import PRESETS, Finetune, preset
 
-_PRESET: dict[str, dict[str, Any]] = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "finetune": {},
     "contrastive": {"objective": "contrastive"},
 }
-"""Learners whose settings are a preset's, and what they change in it."""
+"""Learners that train a network: their settings are a preset's, and what they change in it."""
 
-_SETTINGS: dict[str, type[Any]] = {"frozen": Frozen, **dict.fromkeys(KNOBS, Classical)}
+SECTIONS: dict[str, type[Any]] = {
+    **dict.fromkeys(NETWORKS, Finetune),
+    "frozen": Frozen,
+    **dict.fromkeys(CLASSICAL, Classical),
+}
+"""The table of a recipe that each learner's settings stand in, and what may stand there."""
+
+NETWORK_FLAGS = ("epochs", "batch", "side", "rate")
+"""Flags of the command line that only networks know."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a run decides.
+@settings
+class Recipe(RunSettings):
+    """What a run decides: its own fields, the canonical view of cells, the learner's settings."""
 
-    Attributes
-    ----------
-    test, validation
-        Shares of the images that judge, and of the rest that calibrate.
-    by_image, new_split
-        Split single images although groups exist; ignore a split that the data brings.
-    positive
-        The class that counts as positive where there are two.
-    wrong
-        Share of the calls made that may be wrong, promised with 95 % confidence where the
-        validation part can show it (`evaluation.promise`); sets the threshold.
-    channels, window, plane, margin, square, round, whole, crop_boxes, cell
-        How multi-channel and 16-bit images and stacks are read, boxes cut out and single stained
-        cells seen, as `images.Preprocessing` has them.
-    settings
-        The learner's own.
-    """
-
-    learner: str
-    preset: str = "standard"
-    seed: int = 7
-    test: float = 0.3
-    validation: float = 0.1
-    by_image: bool = False
-    new_split: bool = False
-    group_pattern: str = ""
-    positive: str = ""
-    wrong: float = 0.01
-    channels: tuple[int, ...] | None = None
-    window: tuple[float, float] | None = None
-    plane: str = ""
-    margin: float = 0.0
-    square: bool = False
-    round: bool = False
-    whole: bool = False
-    crop_boxes: bool = True
-    cell: CellView | None = None
-    settings: Any = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0.05 <= self.test <= 0.8:
-            raise RecipeError(f"test = {self.test} is no share.", "Use 0.05 to 0.8.")
-        if not 0.0 < self.wrong <= 0.5:
-            raise RecipeError(f"wrong = {self.wrong} is no share.", "Use 0.001 to 0.5.")
-        if not 0.02 <= self.validation <= 0.5:
-            raise RecipeError(f"validation = {self.validation} is no share.", "Use 0.02 to 0.5.")
-        if self.learner not in registry.names("learners"):
-            raise UnknownName(
-                f"There is no learner {self.learner!r}.",
-                did_you_mean(self.learner, [*registry.names("learners")]),
-            )
+    cell: Annotated[
+        CellView | None, setting("The canonical view of single stained cells; true for the usual.")
+    ] = None
+    settings: Annotated[Any, setting("The learner's own.")] = field(default_factory=dict)
 
     @property
     def reading(self) -> Preprocessing:
@@ -91,23 +55,42 @@ class Recipe:
         return Preprocessing(**{name: getattr(self, name) for name in READING})
 
     def to_toml(self) -> str:
-        """Give the recipe as text."""
-        record = {
-            f.name: plain(getattr(self, f.name))
-            for f in dataclasses.fields(self)
-            if f.name not in ("settings", "cell") and getattr(self, f.name) is not None
-        }
-        if self.cell is not None:
-            record["cell"] = dataclasses.asdict(self.cell)
-        settings = self.settings
-        if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-            settings = dataclasses.asdict(settings)
-        record[self.learner] = plain(settings)
-        return tomli_w.dumps(record)
+        """Give the recipe as text, what each field does as a remark above it."""
+        top = to_toml(self, without=("settings",))
+        if is_settings(self.settings):
+            return f"{top}\n\n{to_toml(self.settings, self.learner)}\n"
+        return f"{top}\n\n{tomli_w.dumps({self.learner: plain(self.settings)})}"
 
     def save(self, path: Path) -> None:
         """Write ``recipe.toml``."""
         write_text(path, self.to_toml())
+
+    def essence(self) -> dict[str, Any]:
+        """Give all that decides what a run learns, as plain values."""
+        own = self.settings
+        table = declared.essence(own) if is_settings(own) else own
+        return {**declared.essence(dataclasses.replace(self, settings={})), "settings": table}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a command line says of a recipe; what is None or empty was not said.
+
+    Attributes
+    ----------
+    top
+        Fields of the recipe itself.
+    network
+        Of `NETWORK_FLAGS`.
+    """
+
+    recipe: Path | None = None
+    learner: str = ""
+    preset: str = ""
+    backbone: str = ""
+    weights: str = ""
+    top: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 def default_learner() -> tuple[str, str]:
@@ -133,43 +116,115 @@ def make(
         learner, said = default_learner()
     if preset_name not in PRESETS:
         preset(preset_name)
-    settings: Any = {}
-    if learner in _PRESET:
-        settings = dataclasses.replace(preset(preset_name), **_PRESET[learner])
-    elif learner in _SETTINGS:
-        settings = _SETTINGS[learner]()
     own = {k: v for k, v in changes.items() if v is not None}
     top = {f.name for f in dataclasses.fields(Recipe)}
     table = {k: own.pop(k) for k in [*own] if k not in top}
-    if table:
-        settings = filled(settings, table, learner)
-    return Recipe(learner=learner, preset=preset_name, settings=settings, **own), said
+    start = defaults(learner, preset_name)
+    return Recipe(
+        learner=learner,
+        preset=preset_name,
+        settings=filled(start, table, learner) if table else start,
+        **own,
+    ), said
 
 
-def from_flags(
-    file: Path | None,
-    learner: str | None,
-    preset_name: str,
-    backbone: str,
-    weights: str,
-    changes: dict[str, Any],
-) -> tuple[Recipe, str]:
-    """Give the recipe that a command line asks for, and the sentence that announces its learner."""
-    if file is not None:
-        return dataclasses.replace(read(file), **changes), ""
-    made, said = make(learner, preset_name, **changes)
-    table: dict[str, Any] = {}
-    if backbone:
-        table = {"backbones": (backbone,)} if made.learner == "frozen" else {"backbone": backbone}
-    if weights:
-        table["weights"] = weights
+def defaults(learner: str, preset_name: str = "standard") -> Any:
+    """Give a learner's settings before anything is changed.
+
+    A laboratory's own learner names its class of settings as `settings`; without one it takes any
+    table.
+    """
+    if learner in NETWORKS:
+        return dataclasses.replace(preset(preset_name), **NETWORKS[learner])
+    if learner in SECTIONS:
+        return SECTIONS[learner]()
+    if learner in registry.names("learners"):
+        own = getattr(registry.load("learners", learner), "settings", None)
+        return own() if callable(own) and is_settings(own) else {}
+    return {}
+
+
+def from_flags(flags: Flags) -> tuple[Recipe, tuple[str, ...]]:
+    """Give the recipe that a command line asks for, and what is to be said of it.
+
+    A flag wins over the recipe file, or is refused; none is left out without a word.
+    """
+    said: list[str] = []
+    if flags.recipe is not None:
+        made = _from_file(flags, flags.recipe)
+    else:
+        made, sentence = make(flags.learner or None, flags.preset or "standard")
+        said += [sentence] if sentence else []
+        if flags.preset and made.learner not in NETWORKS:
+            said.append(f"--preset says nothing of {made.learner}: presets are for networks.")
+    made = dataclasses.replace(made, **flags.top)
+    table = _table(made.learner, flags)
+    if made.learner == "logistic-regression" and flags.recipe is None and not table:
+        table = {"input": "features"}
+        said.append(f"It looks at features of {made.settings.backbones[0]}: a bundle needs them.")
     if table:
         made = dataclasses.replace(made, settings=filled(made.settings, table, made.learner))
-    return made, said
+    if flags.network.get("side") is not None:
+        made = dataclasses.replace(made, settings=_at_side(made.settings, flags.network["side"]))
+    return made, tuple(said)
 
 
-def read(path: Path) -> Recipe:
+def _from_file(flags: Flags, file: Path) -> Recipe:
+    """Read the recipe file, and refuse flags that say otherwise of whose settings it holds."""
+    made = read(file, flags.learner)
+    for name in ("learner", "preset"):
+        wanted, has = getattr(flags, name), getattr(made, name)
+        if wanted and wanted != has:
+            raise RecipeError(
+                f'--{name} {wanted}, and {file} is for {name} = "{has}", whose settings it holds.',
+                f"Leave --{name} out, or change it in the file.",
+            )
+    return made
+
+
+def _table(learner: str, flags: Flags) -> dict[str, Any]:
+    """Give what flags say of the learner's own settings, under the names that it has for them."""
+    network = learner in NETWORKS
+    table = {k: v for k, v in flags.network.items() if v is not None}
+    if table and not network:
+        name = next(iter(table))
+        raise RecipeError(
+            f"--{name} is for networks, and {learner} trains none.",
+            f"Use --learner finetune, or leave --{name} out.",
+        )
+    if flags.weights and not network:
+        raise RecipeError(
+            f"--weights is for networks that are trained, and {learner} trains none.",
+            "Give the network as --backbone FILE, or use --learner finetune.",
+        )
+    table.pop("side", None)
+    if "batch" in table:
+        table["small_batch"] = table["batch"]
+    if flags.weights:
+        table["weights"] = flags.weights
+    if flags.backbone and network:
+        table["backbone"] = flags.backbone
+    elif flags.backbone:
+        table["backbones"] = (flags.backbone,)
+        if learner in CLASSICAL:
+            table["input"] = "features"
+    return table
+
+
+def _at_side(own: Finetune, side: int) -> Finetune:
+    try:
+        return own.at_side(side)
+    except RecipeError as error:
+        raise RecipeError(f"--side {side} is no side of images.", "Use 32 to 4096.") from error
+
+
+def read(path: Path, learner: str = "") -> Recipe:
     """Read a recipe file; what it leaves out is the preset's.
+
+    Parameters
+    ----------
+    learner
+        Whose settings it holds, where the file does not say.
 
     Raises
     ------
@@ -177,23 +232,39 @@ def read(path: Path) -> Recipe:
         Naming the field that does not exist or cannot hold.
     """
     record = read_toml(path)
-    learner = record.pop("learner", None) or default_learner()[0]
-    table = record.pop(learner, {})
-    known = [f.name for f in dataclasses.fields(Recipe)]
-    for name in record:
+    chosen = record.pop("learner", None) or learner or default_learner()[0]
+    table = record.pop(chosen, {}) if isinstance(chosen, str) else {}
+    known = [f.name for f in dataclasses.fields(Recipe) if f.name != "settings"]
+    for name, value in record.items():
         if name not in known:
-            raise RecipeError(f"{path} has a field {name!r}.", did_you_mean(name, known))
-    for name in ("channels", "window"):
-        if name in record:
-            record[name] = tuple(record[name])
+            raise _unknown(path, name, value, chosen, known)
+    if not isinstance(table, dict):
+        raise RecipeError(
+            f"{path}: {chosen} = {table!r} is no table.", f"Write settings under [{chosen}]."
+        )
     if "cell" in record:
         record["cell"] = _cell_view(path, record["cell"])
-    base, _ = make(learner, record.pop("preset", "standard"))
-    settings = filled(base.settings, table, learner) if table else base.settings
     try:
-        return dataclasses.replace(base, **record, settings=settings)
-    except TypeError as error:
-        raise RecipeError(f"{path}: {error}.") from error
+        name = record.pop("preset", "standard")
+        if not isinstance(name, str):
+            raise RecipeError(f"preset = {name!r} is no name.", did_you_mean("", [*PRESETS]))
+        base, _ = make(chosen, name)
+        own = filled(base.settings, table, chosen) if table else base.settings
+        return declared.changed(base, {**record, "settings": own})
+    except (RecipeError, UnknownName) as error:
+        raise type(error)(f"{path}: {error.problem}", error.remedy) from error
+
+
+def _unknown(path: Path, name: str, value: Any, learner: str, known: Sequence[str]) -> RecipeError:
+    """Give the error for a field or a table that the recipe of this learner does not have."""
+    if not isinstance(value, dict):
+        return RecipeError(f"{path} has a field {name!r}.", did_you_mean(name, [*known]))
+    if name in registry.names("learners"):
+        return RecipeError(
+            f"{path} has a table [{name}], and its learner is {learner}.",
+            f'Write learner = "{name}" above it, or leave the table out.',
+        )
+    return RecipeError(f"{path} has a table [{name}].", did_you_mean(name, [learner, "cell"]))
 
 
 def _cell_view(path: Path, table: Any) -> CellView | None:
@@ -203,11 +274,9 @@ def _cell_view(path: Path, table: Any) -> CellView | None:
     if not isinstance(table, dict):
         raise RecipeError(f"{path}: cell = {table!r} is no view.", "Use true, or a table [cell].")
     try:
-        return CellView.from_json(table)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(
-            f"{path}: {error}.", "A cell's view has light, centre, window."
-        ) from error
+        return declared.changed(CellView(), table, "cell.")
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error.problem}", error.remedy) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -224,49 +293,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path} cannot be read as a recipe ({error}).") from error
 
 
-def filled(settings: Any, table: dict[str, Any], learner: str) -> Any:
-    """Lay a table of values on a settings value; unknown names are errors."""
-    if isinstance(settings, dict):
-        return settings | table
-    known = {f.name: f for f in dataclasses.fields(settings)}
-    values = {}
-    for name, value in table.items():
-        if name not in known:
-            raise RecipeError(f"{learner} has no setting {name!r}.", did_you_mean(name, [*known]))
-        old = getattr(settings, name)
-        values[name] = _as(old, value, name)
+def filled(own: Any, table: dict[str, Any], learner: str) -> Any:
+    """Lay a table of values on a learner's settings; unknown names and values are errors."""
+    if isinstance(own, dict):
+        return own | table
+    values = dict(table)
+    known = {f.name for f in dataclasses.fields(own)}
+    if values.get("smote") == "pixels":
+        raise RecipeError(
+            "SMOTE on pixels is refused: halfway between two cells lies a picture of neither.",
+            "Use smote = true, which works on the finished features.",
+        )
     if "phases" in table and "small_phases" in known:
         # Phases that somebody gives are meant, however few the images.
         values.setdefault("small_phases", ())
     if {"backbone", "weights"} & table.keys() and "frozen_depth" in known:
         # How deep a preset freezes belongs to the network and the weights that it starts from.
         values.setdefault("frozen_depth", 0.0)
-    return dataclasses.replace(settings, **values)
-
-
-def _as(old: Any, value: Any, name: str) -> Any:
-    if isinstance(old, Augmentation):
-        return filled(old, value, name)
-    if isinstance(old, tuple):
-        return tuple(tuple(v) if isinstance(v, list) else v for v in value)
-    if name == "smote" and value == "pixels":
-        raise RecipeError(
-            "SMOTE on pixels is refused: halfway between two cells lies a picture of neither.",
-            "Use smote = true, which works on the finished features.",
-        )
-    if isinstance(old, bool) != isinstance(value, bool):
-        raise RecipeError(f"{name} = {value!r} has the wrong type.", f"It is {old!r} by default.")
-    if isinstance(old, float) and isinstance(value, int):
-        return float(value)
-    if isinstance(old, int) and not isinstance(value, int):
-        raise RecipeError(f"{name} = {value!r} is no whole number.", f"It is {old} by default.")
-    return value
-
-
-def plain(value: Any) -> Any:
-    """Give a value as TOML can hold it."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if v is not None}
-    if isinstance(value, tuple | list):
-        return [plain(v) for v in value]
-    return value
+    return declared.changed(own, values, f"{learner}.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from cytowell import checks, registry, splits
-from cytowell.errors import Blocked, RecipeError, RunError, UnknownName
+from cytowell.errors import Blocked, RecipeError, RunError, StorageError, UnknownName
 from cytowell.evaluation.metrics import evaluate
 from cytowell.images import Preprocessing, load_many
+from cytowell.learners.classical import Fitted
 from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
 from cytowell.learners.frozen import doubts
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
 from cytowell.runs.assemble import Assembled, assemble, gather
+from cytowell.runs.lock import LOCK, held
 from cytowell.runs.parts import by_unit, divide, with_parts
+from cytowell.runs.ready import require_ready
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
@@ -148,7 +153,8 @@ def train(
             "crop_boxes = false is for data without boxes.",
             "Leave it out of the recipe: boxes are called as they were learnt.",
         )
-    with explaining(folder):
+    require_ready(recipe)
+    with explaining(folder), held(folder):
         _claim(folder, dataset, recipe, resume, final)
         if not final:
             return _once(dataset, folder, recipe, split, heard, resume)
@@ -288,7 +294,10 @@ def _learn(
         ticked=heard.ticked,
     )
     heard.said(f"learning from {len(made.train)} images ({recipe.learner})")
-    learned = learner.fit(task)
+    with _resumable(folder):
+        learned = learner.fit(task)
+    if isinstance(learned, Fitted):
+        return learned.makings()
     if isinstance(learned, Makings):
         return learned
     rows = made.validation if len(made.validation) else made.train
@@ -298,6 +307,21 @@ def _learn(
     heard.said("exporting, and comparing PyTorch with ONNX Runtime")
     exported: Makings = export(learned, pixels)
     return exported
+
+
+@contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Say of a disk that refuses, full or read-only, that what was learnt until then is kept."""
+    try:
+        with explaining(folder):
+            yield
+    except StorageError as error:
+        if not (folder / "checkpoints" / "last.pt").exists():
+            raise
+        raise StorageError(
+            error.problem,
+            f"{error.remedy} The same command with --resume then goes on from the last checkpoint.",
+        ) from error
 
 
 def _pixels(samples: list[Any], record: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -316,7 +340,7 @@ def _copy(twin: Path, folder: Path) -> None:
 
 def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: bool) -> None:
     """Refuse a folder that holds something else; move a whole run aside as twin for `final`."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if all(f.name == LOCK for f in folder.iterdir()):
         return
     if final and _is_whole(folder) and not (folder / "twin").exists():
         if not _same(folder, dataset, recipe):
@@ -328,6 +352,7 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
         folder.rename(beside)
         folder.mkdir()
         beside.rename(folder / "twin")
+        (folder / "twin" / LOCK).rename(folder / LOCK)
         return
     whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
     if not (whose / "run.json").exists():
@@ -363,9 +388,7 @@ def _same(folder: Path, dataset: Dataset, recipe: Recipe) -> bool:
 
 
 def _essence(recipe: Recipe) -> Any:
-    settings = recipe.settings
-    table = asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
-    return json.loads(json.dumps({**asdict(replace(recipe, settings={})), "settings": table}))
+    return json.loads(json.dumps(recipe.essence()))
 
 
 def _is_whole(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -41,11 +41,40 @@ class State:
         return State(**record | {"curve": [Curve(**point) for point in record["curve"]]})
 
 
+class _Disk:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.refusal: OSError | None = None
+
+    def write(self, piece: Any) -> int:
+        try:
+            return self._file.write(piece)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            self.refusal = self.refusal or error
+            raise
+
+
 def save_checkpoint(file: Path, fingerprint: str, state: Any, tensors: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all; `state` is a dataclass of plain values."""
     record = {"fingerprint": fingerprint, "state": asdict(state)} | tensors
-    with replacing(file) as beside, explaining(beside):
-        torch.save(record, beside)
+    with replacing(file) as beside, explaining(file), beside.open("wb") as out:
+        disk = _Disk(out)
+        try:
+            torch.save(record, cast(IO[bytes], disk))
+        except Exception:
+            # PyTorch makes an error of its own of a disk's refusal, and names no cause.
+            if disk.refusal is not None:
+                raise disk.refusal from None
+            raise
 
 
 def load_checkpoint(file: Path, fingerprint: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,17 @@ import numpy.typing as npt
 import torch
 from lightning.fabric import Fabric
 
-from cytowell.errors import RecipeError
+from cytowell.errors import NotEnoughMemory, RecipeError
 from cytowell.images import Preprocessing
 from cytowell.images.cell import WHITE
 from cytowell.learners.contract import Curve, Task
 from cytowell.learners.linear import fit_head, out_of_fold
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
+from cytowell.settings import essence
 from cytowell.sources.names import kinds
 from cytowell.training.loop import Job, Material, train
+from cytowell.training.memory import FEWEST, halved, is_memory, too_little
 from cytowell.training.mixstyle import attach
 from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
@@ -36,9 +38,6 @@ from cytowell.types import Dataset, Pixels
 CENTRES = (0.83, 0.7, 0.6, 0.5)
 """The centres that `crop = "auto"` weighs against the whole picture: a cell in the middle of its
 picture is larger in them, and it is worth most where few images are learnt from."""
-
-SMALLEST = 4
-"""Images a step below which a batch is not halved again."""
 
 CROP_SIDE = 128
 """Side at which the crop is weighed, if the network takes it: vision transformers take one only."""
@@ -100,7 +99,7 @@ class FinetuneLearner:
         order = np.random.default_rng(task.seed).permutation(task.train)
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
         backbone = build(s.backbone, s.weights).eval()
-        _require_sizes(backbone, s)
+        require_sizes(backbone, s)
         record, remarks, features = self._probed(task, learn, backbone)
         subclasses, second = _subclasses(task.dataset, order, s, remarks)
         projection = s.projection if s.objective == "contrastive" else 0
@@ -145,8 +144,9 @@ class FinetuneLearner:
         place: Any = Fabric(accelerator=s.accelerator if s.devices == 1 else "cpu", devices=1)
         try:
             return self._seen(task, learn, backbone.to(place.device))
-        except RuntimeError as error:
-            if place.device.type == "cpu" or not _is_memory(error):
+        except (RuntimeError, NotEnoughMemory) as error:
+            short = isinstance(error, NotEnoughMemory) or is_memory(error)
+            if place.device.type == "cpu" or not short:
                 raise
             return self._seen(task, learn, backbone.cpu())
         finally:
@@ -242,22 +242,19 @@ def _trained(job: Job, network: Classifier, task: Task) -> tuple[Classifier, lis
     """Train; where memory does not reach, halve the images a step and say so."""
     resume = task.resume
     while True:
-        start = copy.deepcopy(network)
         try:
-            return train(job, start, resume)
+            return train(job, copy.deepcopy(network), resume)
         except (MemoryError, RuntimeError) as error:
-            if not _is_memory(error) or job.batch < 2 * SMALLEST:
+            if not is_memory(error):
                 raise
+            if job.batch < 2 * FEWEST:
+                side = max(side for side, _ in job.settings.phases)
+                raise too_little(f"{job.batch} images of {side} px a step") from error
             half = job.batch // 2
             job.said(f"Out of memory with {job.batch} images a step: beginning again with {half}.")
             fewer = replace(job.settings, batch=half, small_batch=half)
             job = replace(job, settings=fewer, fingerprint=f"{job.fingerprint}/{half}")
             resume = False
-
-
-def _is_memory(error: BaseException) -> bool:
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
 
 
 def _differ(features: npt.NDArray[np.float32]) -> bool:
@@ -270,7 +267,7 @@ def _differ(features: npt.NDArray[np.float32]) -> bool:
     return bool(spread.mean() > STILL * mean.mean())
 
 
-def _require_sizes(backbone: Any, s: Finetune) -> None:
+def require_sizes(backbone: Any, s: Finetune) -> None:
     """Refuse a side that the network cannot take, before anything is learnt."""
     sides = list(dict.fromkeys(side for side, _ in s.phases))
     if len(sides) == 1:
@@ -296,39 +293,46 @@ def probe_features(
     the probe then sees features that the fine-tuning will see too.
     """
     pixels = pack(dataset.take(range(min(most, len(dataset)))), record)
-    _adapt_norms(backbone, pixels)
+    halved(lambda block: _adapt_norms(backbone, pixels, block), "fitting the norms")
     backbone.eval()
-    rows = []
-    for i in range(0, len(pixels), 64):
-        seen = _block(pixels, i).to(backbone.mean.device)
-        rows.append(backbone.pooled(backbone.normalise(seen)).cpu().numpy())
-    return np.concatenate(rows).astype(np.float32)
+
+    def seen(block: int) -> list[npt.NDArray[np.float32]]:
+        rows = []
+        for i in range(0, len(pixels), block):
+            images = _block(pixels, i, block).to(backbone.mean.device)
+            rows.append(backbone.pooled(backbone.normalise(images)).cpu().numpy())
+        return rows
+
+    return np.concatenate(halved(seen, "the linear probe")).astype(np.float32)
 
 
 @torch.no_grad()
-def _adapt_norms(backbone: Any, pixels: Pixels) -> None:
+def _adapt_norms(backbone: Any, pixels: Pixels, block: int) -> None:
     norms = [m for m in backbone.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
     kept = [m.momentum for m in norms]
     backbone.train()
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None  # a plain mean over the batches
-    for i in range(0, min(len(pixels), 640), 64):
-        if len(pixels) - i >= 8 or i == 0:
-            backbone.pooled(backbone.normalise(_block(pixels, i).to(backbone.mean.device)))
-    for m, momentum in zip(norms, kept, strict=True):
-        m.momentum = momentum
+    try:
+        for m in norms:
+            m.reset_running_stats()
+            m.momentum = None  # a plain mean over the batches
+        for i in range(0, min(len(pixels), 640), block):
+            if len(pixels) - i >= min(8, block) or i == 0:
+                images = _block(pixels, i, block).to(backbone.mean.device)
+                backbone.pooled(backbone.normalise(images))
+    finally:
+        for m, momentum in zip(norms, kept, strict=True):
+            m.momentum = momentum
 
 
-def _block(pixels: Pixels, start: int) -> torch.Tensor:
-    block = torch.from_numpy(np.array(pixels[start : start + 64]))
+def _block(pixels: Pixels, start: int, count: int) -> torch.Tensor:
+    block = torch.from_numpy(np.array(pixels[start : start + count]))
     return block.permute(0, 3, 1, 2)
 
 
 def _fingerprint(task: Task, learn: Dataset, judge: Dataset, record: Preprocessing) -> str:
     """Name what is learnt, and through what window: a probe may choose another on a second day."""
-    said = [asdict(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
+    said = [essence(task.settings), task.seed, list(learn.classes), learn.digest(), judge.digest()]
     window = record.to_json()
     return hashlib.sha256(json.dumps([*said, window], sort_keys=True).encode()).hexdigest()

@@ -35,6 +35,7 @@ from cytowell.learners.contract import (
 from cytowell.models.classifier import Classifier
 from cytowell.training.augment import augment
 from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
+from cytowell.training.memory import halved
 from cytowell.training.objective import Objective
 from cytowell.training.processes import keep_memory, relayed, whole
 from cytowell.training.recipe import Finetune
@@ -176,6 +177,8 @@ def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
 def _save(job: Job, gear: Gear, name: str) -> None:
     if not gear.fabric.is_global_zero:
         return
+    if gear.board is not None:
+        gear.board.flush()
     tensors = {"average": gear.average.module.state_dict()}
     if name == "last.pt":
         tensors["network"] = _bare(gear.network).state_dict()
@@ -216,6 +219,8 @@ def _phases(job: Job, gear: Gear) -> None:
                 images, _ = draw(job, material, size, state.step, gear.fabric)
                 board.batch(_shown(images[:16]), state.step)
             loss = _step(job, gear, material, size)
+            if board is not None:
+                board.step(state.step - 1, loss, gear.optimizer.param_groups[-1]["lr"])
             seen += job.batch
             job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
             if time.monotonic() - saved_at > SAVE_EVERY:
@@ -359,7 +364,16 @@ def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> N
     state.curve.append(point)
     if gear.board is not None:
         gear.board.curve(point)
+        job.said(f"step {point.step} of {job.settings.steps}, {figures(point)}")
         job.pointed(point)
+
+
+def figures(point: Curve) -> str:
+    """Give one line of what the validation part answered, beside what was learnt from."""
+    return (
+        f"{point.size} px: loss {point.train_loss:.3f}, accuracy {point.train_accuracy:.1%}; "
+        f"validation loss {point.validation_loss:.3f}, accuracy {point.validation_accuracy:.1%}"
+    )
 
 
 @torch.no_grad()
@@ -368,14 +382,20 @@ def _calls(
 ) -> tuple[FloatArray, IntArray]:
     """Give each image's loss, none without truth, and its call."""
     average.eval()
-    calls, losses = [], []
-    for i in range(0, len(pixels), 64):
-        block = torch.from_numpy(np.array(pixels[i : i + 64])).to(fabric.device)
-        logits = average.module(block.permute(0, 3, 1, 2)).logits.float()
-        calls.append(logits.argmax(dim=1).cpu().numpy())
-        if truth is not None:
-            known = torch.from_numpy(truth[i : i + 64]).to(fabric.device)
-            losses.append(F.cross_entropy(logits, known, reduction="none").cpu().double().numpy())
+
+    def asked(size: int) -> tuple[list[FloatArray], list[IntArray]]:
+        losses, calls = [], []
+        for i in range(0, len(pixels), size):
+            block = torch.from_numpy(np.array(pixels[i : i + size])).to(fabric.device)
+            logits = average.module(block.permute(0, 3, 1, 2)).logits.float()
+            calls.append(logits.argmax(dim=1).cpu().numpy())
+            if truth is not None:
+                known = torch.from_numpy(truth[i : i + size]).to(fabric.device)
+                lost = F.cross_entropy(logits, known, reduction="none")
+                losses.append(lost.cpu().double().numpy())
+        return losses, calls
+
+    losses, calls = halved(asked, "asking the validation part")
     lost = np.concatenate(losses) if losses else np.zeros(0)
     return lost, np.concatenate(calls).astype(np.int64)
 

@@ -2,245 +2,308 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
+from typing import Annotated, Literal, TypeVar
 
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
+from cytowell.settings import setting, settings
 
 T = TypeVar("T")
 
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 
-@dataclass(frozen=True)
+Share = Annotated[float, setting("", low=0.1, high=1)]
+
+Phases = tuple[tuple[int, int], ...]
+"""(side in pixels, steps) one after another."""
+
+
+@settings
 class Augmentation:
     """How far an image may be changed while its label stays true.
 
     Strong enough that the result travels to another microscope: orientation means nothing under
-    one, and light, colour and stain differ between laboratories.
-
-    Attributes
-    ----------
-    rotation
-        Largest angle in degrees, either way.
-    flip
-        Whether mirror images are the same thing; true for cells, not for anything with letters.
-    scale
-        Zoom between 1 / (1 + scale) and 1 + scale.
-    shift
-        Largest shift as a share of the side.
-    brightness, contrast, saturation
-        Factors between 1 - x and 1 + x.
-    stain
-        Factors between 1 - x and 1 + x on haematoxylin, eosin and residual, in optical density
-        (Tellez et al. 2019, doi 10.1016/j.media.2019.101544; vectors of Ruifrok & Johnston 2001).
-    erase
-        Probability that a rectangle is painted over (Zhong et al. 2020, arXiv 1708.04896).
-    aspect
-        Stretch along one direction between 1 / (1 + aspect) and 1 + aspect.
-    laboratory
-        How far light, stain, camera and sharpness may be those of another laboratory: 0 not at
-        all, 1 as between hospitals (`augment.of_another_laboratory`). It takes the place of
-        brightness, contrast, saturation and stain.
+    one, and light, colour and stain differ between laboratories. `stain` follows Tellez et al.
+    2019 (doi 10.1016/j.media.2019.101544) with the vectors of Ruifrok & Johnston 2001, `erase`
+    Zhong et al. 2020 (arXiv 1708.04896), `laboratory` is `augment.of_another_laboratory`.
     """
 
-    rotation: float = 180.0
-    flip: bool = True
-    scale: float = 0.2
-    shift: float = 0.05
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    stain: float = 0.1
-    erase: float = 0.25
-    aspect: float = 0.0
-    laboratory: float = 0.0
+    rotation: Annotated[
+        float, setting("Largest angle, either way.", low=0, high=180, unit="degrees")
+    ] = 180.0
+    flip: Annotated[
+        bool,
+        setting("Whether mirror images are the same thing; not for anything with letters."),
+    ] = True
+    scale: Annotated[
+        float, setting("Zoom between 1 / (1 + scale) and 1 + scale.", low=0, high=3)
+    ] = 0.2
+    shift: Annotated[float, setting("Largest shift as a share of the side.", low=0, high=1)] = 0.05
+    brightness: Annotated[float, setting("Factors from 1 - x to 1 + x.", low=0, high=1)] = 0.2
+    contrast: Annotated[float, setting("Factors from 1 - x to 1 + x.", low=0, high=1)] = 0.2
+    saturation: Annotated[float, setting("Factors from 1 - x to 1 + x.", low=0, high=1)] = 0.2
+    stain: Annotated[
+        float,
+        setting(
+            "Factors from 1 - x to 1 + x on haematoxylin, eosin and residual, in optical density.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.1
+    erase: Annotated[
+        float, setting("Probability that a rectangle is painted over.", low=0, high=1)
+    ] = 0.25
+    aspect: Annotated[
+        float,
+        setting("Stretch along one direction between 1 / (1 + x) and 1 + x.", low=0, high=3),
+    ] = 0.0
+    laboratory: Annotated[
+        float,
+        setting(
+            "How far light, stain, camera and sharpness may be those of another laboratory: 0 not "
+            "at all, 1 as between hospitals. Takes the place of brightness, contrast, saturation "
+            "and stain.",
+            low=0,
+            high=3,
+        ),
+    ] = 0.0
 
 
-def require_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse a setting that lies outside of its range.
-
-    Raises
-    ------
-    RecipeError
-        Naming it, and the range.
-    """
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not low <= value <= high:
-            raise RecipeError(f"{name} = {value} cannot hold.", f"Use {low:g} to {high:g}.")
-
-
-_RANGES = {
-    "batch": (2, 4096),
-    "small_batch": (2, 4096),
-    "rate": (1e-7, 1.0),
-    "weight_decay": (0.0, 10.0),
-    "warmup": (0.0, 0.9),
-    "stem_rate": (0.0, 1.0),
-    "label_smoothing": (0.0, 0.9),
-    "ema": (0.0, 0.99999),
-    "dropout": (0.0, 0.9),
-    "subclass_weight": (0.0, 10.0),
-    "momentum": (0.0, 0.9999),
-    "frozen_depth": (0.0, 1.0),
-    "focal_gamma": (0.0, 10.0),
-    "reconstruction": (0.0, 100.0),
-    "temperature": (0.001, 10.0),
-    "mixstyle": (0.0, 1.0),
-    "projection": (2, 4096),
-    "memory": (0, 1_000_000),
-    "evaluations": (1, 10_000),
-    "patience": (1, 10_000),
-    "devices": (1, 1024),
-}
-
-
-_CHOICES = {
-    "class_weights": ("none", "balanced"),
-    "optimizer": ("adamw", "adam", "rmsprop", "sgd"),
-    "schedule": ("one-cycle", "cosine", "plateau"),
-    "loss": ("cross-entropy", "focal"),
-    "sampling": ("shuffled", "balanced"),
-    "objective": ("classes", "contrastive"),
-}
-
-
-@dataclass(frozen=True)
+@settings
 class Finetune:
     """One fine-tuning.
 
-    Attributes
-    ----------
-    backbone, weights
-        A registered name, a timm name or ``hf-hub:``; a file or bundle to start from.
-    phases
-        (side in pixels, steps) one after another. Small pictures first: most is learnt at a third
-        of the cost, and the last phase is at the size that service will use, because accuracy
-        falls when the two differ. Steps, not epochs, so that one preset serves a hundred images
-        and a hundred thousand.
-    small_phases
-        Phases where fewer than `small_below` images are learnt from; none for the same ones.
-    batch
-        Images a step; `small_batch` where fewer than `small_below` images are learnt from, so
-        that a step still is a fraction of an epoch.
-    optimizer, momentum
-        `adamw`, `adam`, `rmsprop` or `sgd`; momentum is for the last two.
-    schedule
-        `one-cycle` (up over the warm-up, then down to nothing), `cosine` (down from the start) or
-        `plateau` (lowered whenever the validation part sees no progress).
-    rate, weight_decay, warmup
-        The highest rate, reached after `warmup` of the steps of a one-cycle schedule.
-    stem_rate
-        The stem's rate as a share of the head's, layers between in between: early filters are
-        general already.
-    frozen_depth
-        Layers below this share of the depth keep their weights; 0 lets all of them move.
-    loss, focal_gamma
-        `cross-entropy`, or `focal`, which dwells on what is called wrongly or unsurely.
-    sampling
-        `shuffled` shows every image once an epoch; `balanced` every class equally often.
-    label_smoothing
-        Keeps the network from being certain of labels that two experts would dispute.
-    class_weights
-        `none`, or `balanced` for weights inverse to class frequency.
-    ema
-        Decay of the moving average of all weights, which is what is kept; it starts anew with
-        every phase, because what was right at one size is not at another.
-    dropout
-        Before the head.
-    subclass_weight
-        Weight of a second head on sub-classes, where the data names them; dropped after training.
-    mixstyle
-        Probability that the early maps of a batch's images exchange their styles (Zhou et al.
-        2021): for a network that meets other laboratories.
-    crop
-        Share of the picture's shorter side; `auto` takes the widest centre on which a linear probe
-        is not worse than on the best one by more than its standard error (`finetune.CENTRES`).
-    evaluations, patience
-        How often the validation part is asked, and after how many answers without progress a
-        phase ends early.
-    views
-        Mirror images (1, 2 or 4) that the delivered network looks at and averages inside its
-        graph: a call costs as many times more, and fewer of them are wrong. One where the
-        augmentation may not `flip`; learning itself looks at one.
-    smote
-        Refit the linear head on SMOTE-balanced final features of the unaugmented training part.
-        Never on pixels: a picture between two cells shows neither.
-    reconstruction
-        Weight of painting the image again, for networks with a decoder (`unet`).
-    objective
-        `classes`, or `contrastive`: the body learns from contrasts alone and a linear head is
-        fitted on its finished features.
-    temperature, projection, memory
-        Of the contrastive objective: temperature, width of the embedding, and how many earlier
-        embeddings a batch is compared with.
-    half
-        Store the backbone in half precision: half the size, rounded before figures are taken.
+    Small pictures come first: most is learnt at a third of the cost, and the last phase is at the
+    size that service will use, because accuracy falls when the two differ. Steps, not epochs, so
+    that one preset serves a hundred images and a hundred thousand. Early filters are general
+    already, so the stem learns slower than the head. The moving average starts anew with every
+    phase, because what was right at one size is not at another. SMOTE works on final features,
+    never on pixels: a picture between two cells shows neither. `mixstyle` is Zhou et al. 2021;
+    `crop = "auto"` weighs `finetune.CENTRES`.
     """
 
-    backbone: str = "efficientnet-lite0"
-    weights: str = ""
-    phases: tuple[tuple[int, int], ...] = ((96, 300), (160, 260))
-    small_phases: tuple[tuple[int, int], ...] = ()
-    batch: int = 64
-    small_batch: int = 32
-    small_below: int = 400
-    optimizer: str = "adamw"
-    momentum: float = 0.9
-    schedule: str = "one-cycle"
-    rate: float = 2e-3
-    weight_decay: float = 0.02
-    warmup: float = 0.2
-    stem_rate: float = 0.5
-    frozen_depth: float = 0.0
-    loss: str = "cross-entropy"
-    focal_gamma: float = 2.0
-    sampling: str = "shuffled"
-    label_smoothing: float = 0.1
-    class_weights: str = "none"
-    ema: float = 0.995
-    dropout: float = 0.2
-    subclass_weight: float = 0.5
-    mixstyle: float = 0.0
-    crop: float | str = "auto"
-    evaluations: int = 10
-    patience: int = 6
-    views: int = 4
-    smote: bool = False
-    reconstruction: float = 0.1
-    objective: str = "classes"
-    temperature: float = 0.1
-    projection: int = 128
-    memory: int = 2048
-    half: bool = True
-    devices: int = 1
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    augmentation: Augmentation = Augmentation()
+    backbone: Annotated[
+        str, setting("Network to start from: a registered name, a timm name or hf-hub:owner/model.")
+    ] = "efficientnet-lite0"
+    weights: Annotated[
+        str,
+        setting("File or bundle to start from; nothing for random numbers; empty for the usual."),
+    ] = ""
+    phases: Annotated[
+        Phases,
+        setting(
+            "Side in pixels (32 to 4096) and steps, one phase after another.",
+            example="[[96, 300], [160, 260]]",
+        ),
+    ] = ((96, 300), (160, 260))
+    small_phases: Annotated[
+        Phases,
+        setting(
+            "Phases where fewer than small_below images are learnt from; empty for the same ones.",
+            example="[[96, 250]]",
+        ),
+    ] = ()
+    batch: Annotated[int, setting("Images a step.", low=2, high=4096, unit="images")] = 64
+    small_batch: Annotated[
+        int,
+        setting(
+            "Images a step where fewer than small_below are learnt from, so that a step still is a "
+            "fraction of an epoch.",
+            low=2,
+            high=4096,
+            unit="images",
+        ),
+    ] = 32
+    small_below: Annotated[
+        int, setting("Fewer images to learn from than this are few.", low=0, unit="images")
+    ] = 400
+    optimizer: Annotated[
+        Literal["adamw", "adam", "rmsprop", "sgd"], setting("How weights are moved.")
+    ] = "adamw"
+    momentum: Annotated[float, setting("Of rmsprop and sgd.", low=0, high=0.9999)] = 0.9
+    schedule: Annotated[
+        Literal["one-cycle", "cosine", "plateau"],
+        setting(
+            "one-cycle goes up over the warm-up and down to nothing, cosine down from the start, "
+            "plateau down whenever the validation part sees no progress."
+        ),
+    ] = "one-cycle"
+    rate: Annotated[
+        float,
+        setting("Highest learning rate, reached after the warm-up.", low=1e-7, high=1),
+    ] = 2e-3
+    weight_decay: Annotated[
+        float, setting("Pull of all weights towards nothing.", low=0, high=10)
+    ] = 0.02
+    warmup: Annotated[
+        float, setting("Share of the steps over which the rate rises.", low=0, high=0.9)
+    ] = 0.2
+    stem_rate: Annotated[
+        float,
+        setting(
+            "The stem's rate as a share of the head's; layers between lie in between.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.5
+    frozen_depth: Annotated[
+        float,
+        setting("Layers below this share of the depth keep their weights.", low=0, high=1),
+    ] = 0.0
+    loss: Annotated[
+        Literal["cross-entropy", "focal"],
+        setting("What is made small; focal dwells on what is called wrongly or unsurely."),
+    ] = "cross-entropy"
+    focal_gamma: Annotated[float, setting("How far focal dwells.", low=0, high=10)] = 2.0
+    sampling: Annotated[
+        Literal["shuffled", "balanced"],
+        setting("shuffled shows every image once an epoch, balanced every class equally often."),
+    ] = "shuffled"
+    label_smoothing: Annotated[
+        float,
+        setting(
+            "Keeps the network from being certain of labels that two experts would dispute.",
+            low=0,
+            high=0.9,
+        ),
+    ] = 0.1
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        setting("balanced weighs classes inversely to their frequency."),
+    ] = "none"
+    ema: Annotated[
+        float,
+        setting(
+            "Decay of the moving average of all weights, which is what is kept.",
+            low=0,
+            high=0.99999,
+        ),
+    ] = 0.995
+    dropout: Annotated[float, setting("Before the head.", low=0, high=0.9)] = 0.2
+    subclass_weight: Annotated[
+        float,
+        setting(
+            "Weight of a second head on sub-classes, where the data names them; dropped after "
+            "training.",
+            low=0,
+            high=10,
+        ),
+    ] = 0.5
+    mixstyle: Annotated[
+        float,
+        setting(
+            "Probability that early maps of a batch's images exchange their styles: for a network "
+            "that meets other laboratories.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.0
+    crop: Annotated[
+        Share | Literal["auto"],
+        setting(
+            "Share of the picture's shorter side that is looked at; auto takes the widest centre "
+            "that a linear probe finds as good as the best.",
+            example='"auto" or 0.7',
+        ),
+    ] = "auto"
+    evaluations: Annotated[
+        int, setting("How often the validation part is asked.", low=1, high=10_000)
+    ] = 10
+    patience: Annotated[
+        int,
+        setting("After how many answers without progress a phase ends early.", low=1, high=10_000),
+    ] = 6
+    views: Annotated[
+        Literal[1, 2, 4],
+        setting(
+            "Mirror images that the delivered network looks at and averages: a call costs as many "
+            "times more, and fewer are wrong. 1 where the augmentation may not flip.",
+            example="4",
+        ),
+    ] = 4
+    smote: Annotated[
+        bool,
+        setting("Refit the head on SMOTE-balanced final features of the training part."),
+    ] = False
+    reconstruction: Annotated[
+        float,
+        setting(
+            "Weight of painting the image again, for networks with a decoder (unet).",
+            low=0,
+            high=100,
+        ),
+    ] = 0.1
+    objective: Annotated[
+        Literal["classes", "contrastive"],
+        setting(
+            "contrastive: the body learns from contrasts alone, and a linear head is fitted on its "
+            "features."
+        ),
+    ] = "classes"
+    temperature: Annotated[float, setting("Of the contrastive objective.", low=0.001, high=10)] = (
+        0.1
+    )
+    projection: Annotated[int, setting("Width of the contrastive embedding.", low=2, high=4096)] = (
+        128
+    )
+    memory: Annotated[
+        int,
+        setting("Earlier embeddings that a batch is compared with.", low=0, high=1_000_000),
+    ] = 2048
+    half: Annotated[
+        bool, setting("Store the backbone in half precision, rounded before figures are taken.")
+    ] = True
+    devices: Annotated[int, setting("Processors or GPUs at once.", low=1, high=1024)] = 1
+    accelerator: Annotated[Accelerator, setting("Where it is computed.")] = "auto"
+    precision: Annotated[
+        Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"],
+        setting("How numbers are held while it learns; 16-mixed and bf16-mixed are for GPUs."),
+    ] = "32-true"
+    augmentation: Annotated[
+        Augmentation, setting("How far an image may be changed while its label stays true.")
+    ] = Augmentation()
+    epochs: Annotated[
+        float,
+        setting(
+            "How often each training image is seen, in place of the phases' steps, which then say "
+            "how the time is divided between sides; 0 leaves them as they are.",
+            low=0,
+            high=100_000,
+            unit="epochs",
+            added=True,
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
-        every = (*self.phases, *self.small_phases)
-        if not self.phases or any(size < 32 or steps < 1 for size, steps in every):
-            raise RecipeError(
-                f"phases = {self.phases} cannot be run.", "Give [[side >= 32, steps >= 1], ...]."
-            )
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
+        for name in ("phases", "small_phases"):
+            given: Phases = getattr(self, name)
+            if (name == "phases" and not given) or any(
+                not 32 <= size <= 4096 or steps < 1 for size, steps in given
+            ):
                 raise RecipeError(
-                    f"{name} = {getattr(self, name)!r} is not known.", f"Use {' or '.join(known)}."
+                    f"{name} = {[list(phase) for phase in given]} cannot be run.",
+                    "Give [[side, steps], ...] with sides of 32 to 4096 pixels and 1 step or more.",
                 )
-        if self.crop != "auto" and (isinstance(self.crop, str) or not 0.1 <= self.crop <= 1):
-            raise RecipeError(f"crop = {self.crop!r} is not known.", "Use auto or 0.1 to 1.0.")
-        if self.views not in (1, 2, 4):
-            raise RecipeError(f"views = {self.views} is not known.", "Use 1, 2 or 4.")
-        require_ranges(self, _RANGES)
 
     def for_images(self, count: int) -> Finetune:
         """Give the settings with the phases that so many images are learnt in."""
-        if not self.small_phases or count >= self.small_below:
-            return self
-        return replace(self, phases=self.small_phases, small_phases=())
+        few = count < self.small_below
+        s = self
+        if self.small_phases and few:
+            s = replace(s, phases=self.small_phases, small_phases=())
+        if not self.epochs:
+            return s
+        steps = max(1, math.ceil(s.epochs * count / (s.small_batch if few else s.batch)))
+        phases = tuple((side, max(1, round(n * steps / s.steps))) for side, n in s.phases)
+        return replace(s, phases=phases, small_phases=(), epochs=0.0)
+
+    def at_side(self, side: int) -> Finetune:
+        """Give the settings with all steps at one side, in pixels."""
+        few = ((side, sum(n for _, n in self.small_phases)),) if self.small_phases else ()
+        return replace(self, phases=((side, self.steps),), small_phases=few)
 
     @property
     def size(self) -> int:

@@ -37,6 +37,15 @@ class Board:
         add("images_per_second", point.images_per_second, point.step)
         self._writer.flush()
 
+    def step(self, step: int, loss: float, rate: float) -> None:
+        """Write the loss of one step, counted from 0, and the rate that it was done at."""
+        self._writer.add_scalar("step/loss", loss, step)
+        self._writer.add_scalar("step/rate", rate, step)
+
+    def flush(self) -> None:
+        """Write out what waits to be written: a checkpoint says that it was."""
+        self._writer.flush()
+
     def batch(self, images: Pixels, step: int) -> None:
         """Write augmented images (N, H, W, 3) as the network saw them."""
         self._writer.add_images("augmented", images, step, dataformats="NHWC")
