@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Fit a bundle to another laboratory's photographs; keep what helps on left-out ones."""
     from cytowell.errors import RecipeError
-    from cytowell.runs.adapt import part_in_words
+    from cytowell.runs.adaptation import part_in_words
     from cytowell.runs.run import Voice
     from cytowell.sources.paths import named
 

@@ -15,7 +15,7 @@ from cytowell.learners.linear import folds
 from cytowell.runtime.head import Head, Statistics
 from cytowell.types import FloatArray, IntArray
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03)
+STRENGTHS = (0.003, 0.03)
 TRUSTS = (0.0, 0.5, 1.0)
 """How much of the old head's logits stays: nothing, half or all of them."""
 
@@ -89,50 +89,75 @@ def remembered(
     return (points @ back + statistics.centre).astype(np.float32), labels[rows]
 
 
-def fit_anchored(rows: Rows, known: Known, setting: Setting) -> Head:
-    """Fit a head whose difference to the old one is regularised.
+@dataclass(frozen=True)
+class _Space:
+    """Where the difference of the heads lies: N images, R axes of their standardised features."""
 
-    Logistic regression on standardised features with a normal prior about the old weights
-    (biased regularisation; Kienzle & Chellapilla 2006, doi 10.1145/1143844.1143902), classes
-    weighted alike. The difference lies in the span of the images: it is fitted there.
-    """
-    X = np.concatenate([rows.features[setting.network], known.features]).astype(np.float64)
-    y = np.concatenate([rows.labels, known.labels])
-    classes = len(known.head.bias)
+    features: FloatArray
+    labels: IntArray
+    mean: FloatArray
+    spread: FloatArray
+    points: FloatArray
+    axes: FloatArray
+    old: FloatArray
+
+
+def _space(rows: Rows, known: Known, network: int) -> _Space:
+    X = np.concatenate([rows.features[network], known.features]).astype(np.float64)
     mean, spread = X.mean(axis=0), X.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0)
     left, values, axes = np.linalg.svd((X - mean) / spread, full_matrices=False)
-    Z = left * values
-    base = setting.trust * known.head.logits(X)
+    labels = np.concatenate([rows.labels, known.labels])
+    return _Space(X, labels, mean, spread, left * values, axes, known.head.logits(X))
+
+
+def fit_anchored(rows: Rows, known: Known, setting: Setting) -> Head:
+    """Fit a head whose difference to the old one is regularised.
+
+    Logistic regression on standardised features with a normal prior about the old weights, classes
+    weighted alike. The difference lies in the span of the images: it is fitted there.
+    """
+    return _fit(_space(rows, known, setting.network), known.head, setting)
+
+
+def _fit(space: _Space, old: Head, setting: Setting) -> Head:
+    Z, y, classes = space.points, space.labels, len(old.bias)
+    base = setting.trust * space.old
     counts = np.bincount(y, minlength=classes)
-    weight = (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
+    weight = (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y][:, None]
     hot = np.eye(classes)[y]
+    stiff = np.full((classes, Z.shape[1] + 1), 1 / setting.strength)
+    stiff[:, -1] = 1 / DEVIATION**2
 
     def loss(point: FloatArray) -> tuple[float, FloatArray]:
         change = point.reshape(classes, -1)
         log = log_softmax(base + Z @ change[:, :-1].T + change[:, -1], axis=1)
-        gaps = weight[:, None] * (np.exp(log) - hot)
-        stiff = np.full(change.shape, 1 / setting.strength)
-        stiff[:, -1] = 1 / DEVIATION**2
+        gaps = weight * (np.exp(log) - hot)
         slope = np.column_stack([gaps.T @ Z, gaps.sum(axis=0)]) + stiff * change
-        value = -(weight[:, None] * hot * log).sum() + 0.5 * (stiff * change**2).sum()
+        value = -(weight * hot * log).sum() + 0.5 * (stiff * change**2).sum()
         return float(value), slope.ravel()
 
-    start = np.zeros(classes * (Z.shape[1] + 1))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    start = np.zeros(stiff.size)
+    options = {"maxiter": 100, "ftol": 1e-6, "gtol": 1e-4}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     change = found.reshape(classes, -1)
-    moved = (change[:, :-1] @ axes) / spread
-    bias = setting.trust * known.head.bias + change[:, -1] - moved @ mean
-    return Head(setting.trust * known.head.weight + moved, bias)
+    moved = (change[:, :-1] @ space.axes) / space.spread
+    bias = setting.trust * old.bias + change[:, -1] - moved @ space.mean
+    return Head(setting.trust * old.weight + moved, bias)
 
 
-def out_of_fold(rows: Rows, known: Known, setting: Setting, count: int, seed: int) -> FloatArray:
-    """Give logits (N, C) of each image by a head fitted without its group."""
-    logits = np.zeros((len(rows.labels), len(known.head.bias)))
+def out_of_fold(
+    rows: Rows, known: Known, settings: Sequence[Setting], count: int, seed: int
+) -> list[FloatArray]:
+    """Give logits (N, C) of each image, for each setting, by heads fitted without its group."""
+    found = [np.zeros((len(rows.labels), len(known.head.bias))) for _ in settings]
     for train, test in folds(rows.labels, rows.groups, count, seed):
-        head = fit_anchored(rows.take(train), known, setting)
-        logits[test] = head.logits(rows.features[setting.network][test])
-    return logits
+        part = rows.take(train)
+        spaces = {n: _space(part, known, n) for n in {s.network for s in settings}}
+        for logits, setting in zip(found, settings, strict=True):
+            head = _fit(spaces[setting.network], known.head, setting)
+            logits[test] = head.logits(rows.features[setting.network][test])
+    return found
 
 
 def log_loss(logits: FloatArray, labels: IntArray) -> float:
@@ -144,7 +169,8 @@ def log_loss(logits: FloatArray, labels: IntArray) -> float:
 def choose(rows: Rows, known: Known, networks: Sequence[int], seed: int) -> Setting:
     """Choose network, trust and strength by grouped cross-validation on these images alone."""
     settings = [Setting(*s) for s in itertools.product(networks, TRUSTS, STRENGTHS)]
-    losses = [log_loss(out_of_fold(rows, known, s, 3, seed), rows.labels) for s in settings]
+    found = out_of_fold(rows, known, settings, 3, seed)
+    losses = [log_loss(logits, rows.labels) for logits in found]
     return settings[int(np.argmin(losses))]
 
 

@@ -19,12 +19,13 @@ from sklearn.metrics import confusion_matrix
 
 from cytowell.errors import BadTable, RunError, TooFewImages
 from cytowell.evaluation.calibration import fit_calibration, fit_farthest
+from cytowell.evaluation.intervals import FEW
 from cytowell.evaluation.promise import promise
 from cytowell.images import worker_count
 from cytowell.learners import anchored
 from cytowell.learners.linear import folds
+from cytowell.runs.adaptation import Adaptation, Part, card
 from cytowell.runs.adapting import (
-    Part,
     Photographs,
     beyond_chance,
     features,
@@ -44,44 +45,6 @@ from cytowell.types import Dataset, FloatArray, IntArray, Sample, file_of
 FOLDS = 5
 REMEMBERED = 10
 """Stored training images of each class without new labels that the head is fitted on too."""
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What an adaptation gave.
-
-    Attributes
-    ----------
-    parts
-        Each part, whether it is kept, and by how much it helps on left-out photographs.
-    figures
-        Of left-out labelled photographs: macro-F1 before and after, what is decided, how much of
-        it is right. Empty without labels.
-    notes
-        Sentences that the reader has to know.
-    bundle
-        The adapted bundle; None where nothing helped.
-    """
-
-    parts: tuple[Part, ...]
-    figures: dict[str, Any]
-    notes: tuple[str, ...]
-    bundle: Bundle | None
-
-    @property
-    def helped(self) -> bool:
-        """Whether any part is kept."""
-        return any(part.kept for part in self.parts)
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what is reported as names and values."""
-        parts = [asdict(part) for part in self.parts]
-        return {
-            "helped": self.helped,
-            "parts": parts,
-            "figures": self.figures,
-            "notes": [*self.notes],
-        }
 
 
 def adapt(
@@ -228,19 +191,19 @@ def _refitted(
     classes = (*old.classes, *sorted(set(labels) - set(old.classes)))
     y = np.array([classes.index(name) for name in labels], dtype=np.int64)
     groups = np.array([s.group if s.group is not None else s.path for s in mine.samples])
-    models = [old.model, model] if part.kept else [old.model]
+    models = [old.model] if model == old.model else [old.model, model]
     rows = anchored.Rows(tuple(features(m, mine.pixels) for m in models), y, groups)
     known = _known(old, rows, len(classes), seed)
     networks = range(len(models))
     heads, network = anchored.nested(rows, known, networks, FOLDS, seed)
     before = scores(old.head, rows.features[0], len(classes)) / old.facts.temperature
-    gain, low, high = gain_of(y, before, heads, groups)
-    told = beyond_chance(y, heads, groups)
-    kept = low > 0 and told
+    gain = gain_of(y, before, heads, groups)
+    told = beyond_chance(y, heads)
+    kept = gain.shown and told
     why = "left-out photographs are called better" if kept else "no gain on left-out photographs"
-    if low > 0 and not told:
+    if gain.shown and not told:
         why = "labels of left-out photographs are not met by more than chance"
-    refit = Part("head", kept, why, "macro-F1", gain, low, high)
+    refit = Part("head", kept, why, "macro-F1", gain.value, gain.low, gain.high)
     notes += _about(old, rows, classes)
     if not kept:
         return _unchanged(old, part, refit, before, y, notes)
@@ -251,9 +214,11 @@ def _refitted(
     distances = _left_out_distances(old.statistics, rows, network, len(classes), seed)
     outcome = _Outcome(heads, distances)
     figures = _figures(old, outcome, before, rows, mine.doubts, seed, wrong)
-    renorm = part if not part.kept else replace(part, kept=setting.network == 1)
-    if part.kept and setting.network == 0:
-        renorm = replace(renorm, why="with the refitted head it does not help left-out photographs")
+    renorm = part
+    if len(models) > 1:
+        helps = "helps" if setting.network == 1 else "does not help"
+        why = f"with the refitted head it {helps} left-out labelled photographs"
+        renorm = replace(part, kept=setting.network == 1, why=why)
     parts = (renorm, refit, *_limits(old, outcome, y, groups, seed))
     made = _made(old, models[setting.network], head, statistics, outcome, rows, classes, wrong)
     made.facts.origin["adapted"] = {
@@ -281,6 +246,8 @@ def _about(old: Bundle, rows: anchored.Rows, classes: tuple[str, ...]) -> list[s
     groups = len(np.unique(rows.groups))
     if groups == 1:
         notes.append("All labels are of one group: no figure across groups exists.")
+    elif groups < FEW:
+        notes.append(f"{groups} groups are few: intervals are by photograph, and too narrow.")
     elif groups == len(rows.groups):
         notes.append("No groups are named: figures are by photograph, and may be too good.")
     missing = [c for i, c in enumerate(classes) if not (rows.labels == i).any()]
@@ -419,28 +386,3 @@ def _made(
     )
     whole = replace(head, bias=head.bias + fitted.temperature * fitted.bias)
     return Bundle(facts, whole, statistics, model, subclasses=old.subclasses)
-
-
-def card(done: Adaptation, old: Bundle) -> str:
-    """Give the model card of an adapted bundle."""
-    lines = ["# Model card", "", f"Adapted from the bundle {old.digest[:12]}.", ""]
-    for part in done.parts:
-        lines.append(f"- {part_in_words(part)}")
-    if done.figures.get("decided") is not None:
-        f = done.figures
-        lines += [
-            "",
-            f"Left-out labelled photographs (n = {f['n']}): macro-F1 {f['macro_f1_before']:.3f} "
-            f"before, {f['macro_f1']:.3f} after; {f['decided']} decided, "
-            f"{f['right_of_decided']} of them right.",
-        ]
-    return "\n".join([*lines, "", *done.notes, ""])
-
-
-def part_in_words(part: Part) -> str:
-    """Say whether a part is kept and by how much it helps."""
-    verdict = "kept" if part.kept else "not kept"
-    gain = ""
-    if part.gain is not None and part.low is not None and part.high is not None:
-        gain = f" {part.measure} {part.gain:+.3f} ({part.low:+.3f} to {part.high:+.3f});"
-    return f"{part.name}: {verdict};{gain} {part.why}."

@@ -12,9 +12,10 @@ from scipy.stats import binom
 from sklearn.metrics import f1_score
 
 from cytowell.errors import CytowellError
-from cytowell.evaluation.intervals import bootstrap
+from cytowell.evaluation.intervals import FEW, resample_weights, unseen
 from cytowell.images import ahead, load_seen
 from cytowell.learners.contract import Ticked
+from cytowell.runs.adaptation import Part
 from cytowell.runtime import norms
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.head import Head, Statistics
@@ -36,25 +37,6 @@ RARE = 0.02
 
 LEVEL = 0.001
 """Of the test that left-out labels are met by more than chance."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of an adaptation: whether it is kept, and by how much it helps.
-
-    Attributes
-    ----------
-    gain, low, high
-        Of `measure`, with its 95 % interval; None where there is none.
-    """
-
-    name: str
-    kept: bool
-    why: str
-    measure: str = ""
-    gain: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +106,8 @@ def renormed(bundle: Bundle, pixels: Pixels, seed: int, threads: int) -> tuple[P
 
     Half of the photographs is measured, and the distance of the other half to the training images
     judged: it falls where a laboratory differs in what normalisation carries, and rises where the
-    photographs are like the training images or differ otherwise. No label is needed.
+    photographs are like the training images or differ otherwise. No label is needed; where there
+    are labels they decide, and the network is given too where the distance does not fall.
     """
     name = "normalisation"
     why = _refused(bundle, pixels)
@@ -153,8 +136,6 @@ def renormed(bundle: Bundle, pixels: Pixels, seed: int, threads: int) -> tuple[P
     if not kept:
         why = "left-out photographs do not come nearer to the training images"
     part = Part(name, kept, why, "distance (median, share)", found, float(low), float(high))
-    if not kept:
-        return part, bundle.model
     return part, _measured(bundle, pixels[order], probabilities, seed, threads)
 
 
@@ -183,33 +164,52 @@ def macro_f1(truth: IntArray, scores: FloatArray) -> float:
     return float(f1_score(truth, called, labels=there, average="macro", zero_division=0))
 
 
+@dataclass(frozen=True)
+class Gain:
+    """A gain with its 95 % interval, and whether it is above 0 at 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+    shown: bool
+
+
 def gain_of(
     truth: IntArray, before: FloatArray, after: FloatArray, groups: npt.NDArray[np.str_]
-) -> tuple[float, float, float]:
-    """Give the gain of macro-F1 from one set of scores (N, C) to another, with its interval."""
-    classes = before.shape[1]
+) -> Gain:
+    """Give the gain of macro-F1 from one set of scores (N, C) to another.
 
-    def gain(t: IntArray, both: FloatArray) -> float:
-        return macro_f1(t, both[:, classes:]) - macro_f1(t, both[:, :classes])
+    Whole groups are drawn; of fewer than `FEW` their photographs are.
+    """
+    there, y = np.unique(truth, return_inverse=True)
+    units = np.unique(groups, return_inverse=True)[1]
+    if units.max() + 1 < FEW:
+        units = np.arange(len(truth))
+    called = [scored.argmax(axis=1) for scored in (before, after)]
+    hot = np.eye(len(there))[y]
+    calls = [(c[:, None] == there).astype(np.float64) for c in called]
+    values = []
+    for block in resample_weights(int(units.max()) + 1, 1000, 0):
+        weight = block[:, units]
+        f1 = [2 * weight @ (hot * c) / np.maximum(weight @ (hot + c), 1e-9) for c in calls]
+        values.append((f1[1] - f1[0]).mean(axis=1))
+    drawn = np.concatenate(values)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    found = macro_f1(truth, after) - macro_f1(truth, before)
+    if low == high:
+        low, high = unseen(found, int(units.max()) + 1, (-1.0, 1.0))
+    return Gain(found, float(low), float(high), bool(np.percentile(drawn, 5) > 0 and found > 0))
 
-    both = np.hstack([before, after])
-    ends = bootstrap(gain, truth, both, groups, resamples=500, span=(-1.0, 1.0))
-    low, high = ends if ends is not None else (-1.0, 1.0)
-    return gain(truth, both), low, high
 
-
-def beyond_chance(truth: IntArray, logits: FloatArray, groups: npt.NDArray[np.str_]) -> bool:
+def beyond_chance(truth: IntArray, logits: FloatArray) -> bool:
     """Whether left-out labels are met more often than by naming the commonest class.
 
     Permuted labels are met by chance, and a bundle that is wrong throughout makes chance look like
-    a gain. The binomial test counts groups, and its level is one in a thousand.
+    a gain. The level of the binomial test is one in a thousand.
     """
     chance = float(np.bincount(truth).max() / len(truth))
-    count = len(np.unique(groups))
-    met = round(float((logits.argmax(axis=1) == truth).mean()) * count)
-    if count < 2:
-        count, met = len(truth), int((logits.argmax(axis=1) == truth).sum())
-    return bool(binom.sf(met - 1, count, chance) < LEVEL)
+    met = int((logits.argmax(axis=1) == truth).sum())
+    return bool(binom.sf(met - 1, len(truth), chance) < LEVEL)
 
 
 def statistics_with(
