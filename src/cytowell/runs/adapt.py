@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
-from cytowell.errors import BadTable, RunError, TooFewImages
+from cytowell.errors import AmbiguousLabels, BadTable, RunError, TooFewImages
 from cytowell.evaluation.calibration import fit_calibration, fit_farthest
 from cytowell.evaluation.intervals import FEW
 from cytowell.evaluation.promise import promise
@@ -82,6 +82,7 @@ def adapt(
     if out is not None and is_there(Path(out)):
         raise RunError(f"{out} is there already.", "Name a new folder for the adapted bundle.")
     own = _labelled(labelled)
+    _alike(own, old.classes)
     if not own and not unlabelled:
         raise TooFewImages(
             "There is nothing to adapt by.", "Give --labelled a table or --unlabelled photographs."
@@ -117,6 +118,18 @@ def _labelled(dataset: Dataset | None) -> list[Sample]:
             "Give a table with a column label, or class folders.",
         )
     return samples
+
+
+def _alike(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Refuse a label that differs from one of the bundle's classes by case or space alone."""
+    known = {name.strip().casefold(): name for name in classes}
+    for label in sorted({str(s.label) for s in samples}):
+        meant = known.get(label.strip().casefold())
+        if meant is not None and meant != label:
+            raise AmbiguousLabels(
+                f"The label {label!r} is the bundle's class {meant!r} in another spelling.",
+                "Write it as the bundle does.",
+            )
 
 
 def _enough(samples: Sequence[Sample]) -> None:
