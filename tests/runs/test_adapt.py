@@ -14,7 +14,8 @@ from cytowell.errors import AmbiguousLabels, RunError, TooFewImages
 from cytowell.images import Preprocessing
 from cytowell.learners.statistics import statistics_of
 from cytowell.runs import adapting
-from cytowell.runs.adapt import _distinct, adapt
+from cytowell.runs.adapt import adapt
+from cytowell.runs.adapt_input import distinct
 from cytowell.runtime.bundle import Bundle, Facts
 from cytowell.runtime.head import Head
 from cytowell.types import Dataset, Sample
@@ -135,7 +136,7 @@ def test_nothing_to_adapt_by_and_a_folder_that_is_there_are_refused(
 def test_photographs_labelled_and_unlabelled_count_once(colours: Path, drawn: Dataset) -> None:
     data = drawn
     again = [Sample(s.path) for s in data.samples[:3]]
-    kept, notes = _distinct(data.samples[:10], [*again, Sample(data.samples[20].path)])
+    kept, notes = distinct(data.samples[:10], [*again, Sample(data.samples[20].path)])
     assert [s.path for s in kept] == [data.samples[20].path]
     assert "3 unlabelled photographs" in notes[0]
 

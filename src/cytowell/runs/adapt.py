@@ -6,7 +6,6 @@ written, and the answer says so.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,13 +16,14 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
-from cytowell.errors import AmbiguousLabels, BadTable, RunError, TooFewImages
+from cytowell.errors import RunError, TooFewImages
 from cytowell.evaluation.calibration import fit_calibration, fit_farthest
 from cytowell.evaluation.intervals import FEW
 from cytowell.evaluation.promise import promise
 from cytowell.images import worker_count
 from cytowell.learners import anchored
 from cytowell.learners.linear import folds
+from cytowell.runs.adapt_input import alike, distinct, enough, labelled_given
 from cytowell.runs.adaptation import Adaptation, Part, card
 from cytowell.runs.adapting import (
     Photographs,
@@ -40,7 +40,7 @@ from cytowell.runs.run import Voice
 from cytowell.runtime.bundle import Bundle, decide, load
 from cytowell.runtime.head import Head, Statistics
 from cytowell.storage import is_there
-from cytowell.types import Dataset, FloatArray, IntArray, Sample, file_of
+from cytowell.types import Dataset, FloatArray, IntArray, Sample
 
 FOLDS = 5
 REMEMBERED = 10
@@ -81,20 +81,20 @@ def adapt(
     old = bundle if isinstance(bundle, Bundle) else load(bundle)
     if out is not None and is_there(Path(out)):
         raise RunError(f"{out} is there already.", "Name a new folder for the adapted bundle.")
-    own = _labelled(labelled)
-    _alike(own, old.classes)
+    own = labelled_given(labelled)
+    alike(own, old.classes)
     if not own and not unlabelled:
         raise TooFewImages(
             "There is nothing to adapt by.", "Give --labelled a table or --unlabelled photographs."
         )
-    others, notes = _distinct(own, unlabelled)
+    others, notes = distinct(own, unlabelled)
     mine = read(old, own, heard.ticked, "labelled photographs")
     theirs = read(old, others, heard.ticked, "unlabelled photographs")
     unreadable = (*mine.unreadable, *theirs.unreadable)
     notes += [f"Left out: {error}" for error in unreadable[:5]]
     if len(unreadable) > 5:
         notes.append(f"{len(unreadable) - 5} more could not be read.")
-    _enough(mine.samples)
+    enough(mine.samples)
     heard.said("measuring statistics of normalisation on the new photographs")
     pixels = np.concatenate([mine.pixels, theirs.pixels])
     part, model = renormed(old, pixels, seed, worker_count())
@@ -106,65 +106,6 @@ def adapt(
     if out is not None and done.bundle is not None:
         done.bundle.save(Path(out), card(done, old))
     return done
-
-
-def _labelled(dataset: Dataset | None) -> list[Sample]:
-    if dataset is None:
-        return []
-    samples = [s for s in dataset.samples if s.label is not None]
-    if not samples:
-        raise BadTable(
-            f"{dataset.origin} has no labels.",
-            "Give a table with a column label, or class folders.",
-        )
-    return samples
-
-
-def _alike(samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Refuse a label that differs from one of the bundle's classes by case or space alone."""
-    known = {name.strip().casefold(): name for name in classes}
-    for label in sorted({str(s.label) for s in samples}):
-        meant = known.get(label.strip().casefold())
-        if meant is not None and meant != label:
-            raise AmbiguousLabels(
-                f"The label {label!r} is the bundle's class {meant!r} in another spelling.",
-                "Write it as the bundle does.",
-            )
-
-
-def _enough(samples: Sequence[Sample]) -> None:
-    """Refuse classes of which one readable photograph is labelled, or one class alone."""
-    if not samples:
-        return
-    names = [str(s.label) for s in samples]
-    single = sorted({n for n in names if names.count(n) < 2})
-    if single:
-        raise TooFewImages(
-            f"The class {single[0]!r} has fewer than two labelled photographs that can be read.",
-            "Label two of each class at least, or leave the class out.",
-        )
-    if len(set(names)) < 2:
-        raise TooFewImages(
-            f"All labelled photographs are of the class {names[0]!r}.", "Label a second class too."
-        )
-
-
-def _distinct(own: Sequence[Sample], others: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
-    """Give the unlabelled photographs that are not among the labelled ones, by their bytes."""
-    mine = {(_digest(s.path), s.box) for s in own}
-    kept = [s for s in others if (_digest(s.path), s.box) not in mine]
-    gone = len(others) - len(kept)
-    note = f"{gone} unlabelled photographs are among the labelled ones and count once."
-    return kept, [note] if gone else []
-
-
-def _digest(path: str) -> str:
-    try:
-        data = Path(file_of(path)).read_bytes()
-    except OSError:
-        return path
-    inside = path if file_of(path) != path else ""
-    return hashlib.sha256(data).hexdigest() + inside
 
 
 def _unlabelled_only(old: Bundle, part: Part, model: bytes, notes: list[str]) -> Adaptation:
