@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cytowell.plates.grid import find_wells
+    from cytowell.runs.adapt import adapt
     from cytowell.runs.compare import compare
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
@@ -35,6 +36,7 @@ _HOMES = {
     "check": "cytowell.runs.run:check",
     "split": "cytowell.splits:split",
     "train": "cytowell.runs.run:train",
+    "adapt": "cytowell.runs.adapt:adapt",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
     "smear": "cytowell.runs.smear:smear",
@@ -58,6 +60,7 @@ __all__ = [
     "Predictions",
     "Sample",
     "Split",
+    "adapt",
     "check",
     "compare",
     "convert",

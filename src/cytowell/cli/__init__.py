@@ -11,6 +11,7 @@ import warnings
 import typer
 
 from cytowell.cli import (
+    adapt,
     agree,
     audit,
     board,
@@ -52,7 +53,7 @@ app = typer.Typer(
 )
 
 VERBS = (
-    samples, fetch, check, convert, train, evaluate, wells, crop, predict, smear, plate,
+    samples, fetch, check, convert, train, adapt, evaluate, wells, crop, predict, smear, plate,
     titre, count, agree, serve, space, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 

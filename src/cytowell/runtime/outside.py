@@ -88,13 +88,27 @@ def _any_outside(message: memoryview, kind: str, depth: int) -> bool:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Give the fields of a protocol buffer message: number and value (0 for fixed-width ones)."""
-    at, end = 0, len(message)
+    for number, start, stop in fields_at(message, 0, len(message)):
+        yield number, message[start:stop] if start >= 0 else stop
+
+
+def fields_at(message: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Give the fields of a message that stands between two places, and where each stands.
+
+    Yields number, start and stop of what has a length; number, -1 and the value of a number (0 for
+    one of fixed width).
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no such message.
+    """
     while at < end:
         key, at = _varint(message, at)
         number, wire = key >> 3, key & 7
         if wire == 0:
             value, at = _varint(message, at)
-            yield number, value
+            yield number, -1, value
             continue
         if wire == 2:
             length, at = _varint(message, at)
@@ -102,7 +116,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             length = {1: 8, 5: 4}.get(wire, end)
         if at + length > end:
             raise ValueError("no ONNX model")
-        yield number, message[at : at + length] if wire == 2 else 0
+        yield (number, at, at + length) if wire == 2 else (number, -1, 0)
         at += length
 
 
