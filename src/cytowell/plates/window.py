@@ -8,6 +8,7 @@ import numpy as np
 
 from cytowell.plates.extent import FORMATS, Extent, Verdict, extent, judge, look_beyond
 from cytowell.plates.lattice import Lattice, fit
+from cytowell.plates.placing import placed
 from cytowell.plates.rims import CIRCLE, SQUARE, Rim, fitted_rim, looked_at, rims, strength
 from cytowell.plates.rings import Edges
 from cytowell.plates.seams import split, uneven
@@ -116,6 +117,11 @@ class Plate:
             Box(float(a), float(b), float(c - a), float(d - b))
             for (a, b), (c, d) in zip(low, high, strict=True)
         ]
+
+    def placed(self, edges: Edges) -> Plate:
+        """Give the same plate with its wells placed to the pixel."""
+        lattice, rim = placed(edges, self.lattice, self.rim, self.numbers[self.inside.ravel()])
+        return replace(self, lattice=lattice, rim=rim)
 
     def covers(self, places: FloatArray) -> bool:
         """Whether some of these places (K, 2) lie where its wells do."""
