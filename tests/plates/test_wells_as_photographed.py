@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ import cytowell
 from cytowell.errors import LayoutError, RecipeError
 from cytowell.images.boxes import overlaps
 from cytowell.plates import Wells, wells_of
-from cytowell.plates.extent import FORMATS, Verdict
+from cytowell.plates.extent import FORMATS
 from cytowell.plates.lattice import Lattice
 from cytowell.plates.layout_files import read_layout
 from cytowell.plates.naming import well_in_name
 from cytowell.plates.placing import placed
 from cytowell.plates.rims import CIRCLE, Rim, fitted_rim
 from cytowell.plates.rings import edges_of
-from cytowell.plates.search import Expected, lies_on
-from cytowell.plates.window import Plate
+from cytowell.plates.search import Expected
 from cytowell.runs.plate import place
 from cytowell.types import Box, Sample
 
@@ -336,28 +334,3 @@ def test_wells_are_placed_to_the_pixel_from_a_lattice_that_is_a_little_off(scale
     wells = np.array([[b.x + b.width / 2, b.y + b.height / 2] for b in truth.values()])
     assert np.abs(lattice.at(off.numbers) - wells).max() < 0.6
     assert rim.radius == pytest.approx(0.42, abs=0.02)
-
-
-def ground_and_plate(under: bool) -> tuple[Plate, Plate]:
-    """Give a plate of 6, and a pattern of 9 x 9 holes, seen where the plate lies or not."""
-    on = drawn_lattice(6, 40.0)
-    named = Plate(on, Rim(0.42, CIRCLE), (0, 0), np.ones((2, 3)), 0.9, Verdict(6, False, (0, 0)))
-    numbers = np.array([[c, r] for r in range(9) for c in range(9)])
-    holes = Lattice(np.diag([20.0, 20.0, 1.0]), 20.0 * numbers, numbers, np.full(81, 0.9))
-    scores = np.ones((9, 9))
-    if not under:
-        scores[1:6, 1:8] = 0.1
-    return named, Plate(holes, Rim(0.4, CIRCLE), (0, 0), scores, 0.9, Verdict(0, reason="9 x 9"))
-
-
-def test_a_board_whose_holes_are_hidden_by_a_plate_is_its_ground() -> None:
-    named, board = ground_and_plate(under=False)
-    assert lies_on([named], [board])
-    assert not board.covers(named.centres)
-
-
-def test_named_wells_never_take_the_place_of_others_that_are_seen_between_them() -> None:
-    named, board = ground_and_plate(under=True)
-    assert not lies_on([named], [board])
-    assert not lies_on([replace(named, strength=0.7)], [ground_and_plate(under=False)[1]])
-    assert board.covers(named.centres)

@@ -52,9 +52,6 @@ NAMED = 6.0
 STRONG = 0.55
 """How plain rims are, at least, of round wells about which there is no doubt."""
 
-PLAINEST = 0.8
-"""How plain rims are of a plate that is taken in place of a pattern with more edge."""
-
 LITTLE = 0.05
 """Share of the most evidence below which circles of a radius are not followed up."""
 
@@ -116,8 +113,7 @@ def find_plates(pixels: Pixels, expected: Expected = ANYTHING, square: bool = Fa
         return [plate.placed(edges) for plate in found]
     likely = [s for s in searched if s[0] > LITTLE * searched[0][0]]
     thorough = _thoroughly(edges, _grown(likely, square)[:FOLLOWED], square, expected)
-    more = worth(thorough) > worth(found) or lies_on(thorough, found)
-    best = thorough if more else found
+    best = thorough if worth(thorough) > worth(found) else found
     return [plate.placed(edges) for plate in best]
 
 
@@ -223,25 +219,6 @@ def contradicted(plate: Plate, others: Iterable[Plate], scale: float = 1.0) -> b
         if len(seen) and ((seen > low) & (seen < high)).all(axis=1).mean() > MOSTLY:
             return True
     return False
-
-
-def lies_on(plates: list[Plate], ground: list[Plate]) -> bool:
-    """Whether these are plain named plates where nothing is seen of a nameless pattern: its ground.
-
-    A table or board of hundreds of holes explains more edge than a plate of six.
-    """
-    if not plates or not ground or any(p.verdict.origin is not None for p in ground):
-        return False
-    for plate in plates:
-        if plate.verdict.origin is None or plate.verdict.reason or plate.strength < PLAINEST:
-            return False
-        room = 0.5 * plate.lattice.pitch
-        low, high = plate.centres.min(axis=0) - room, plate.centres.max(axis=0) + room
-        for other in ground:
-            seen = other.centres[other.scores[other.inside] > 0.5]
-            if ((seen > low) & (seen < high)).all(axis=1).any():
-                return False
-    return True
 
 
 def _weight(plate: Plate) -> float:

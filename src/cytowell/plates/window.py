@@ -124,14 +124,8 @@ class Plate:
         return replace(self, lattice=lattice, rim=rim)
 
     def covers(self, places: FloatArray) -> bool:
-        """Whether some of these places (K, 2) lie where its wells are seen.
-
-        Holes of a board are not seen where a plate lies on it.
-        """
-        seen = self.centres[self.scores[self.inside] > 0.5]
-        if not len(seen):
-            return False
-        apart = places[:, None] - seen[None]
+        """Whether some of these places (K, 2) lie where its wells do."""
+        apart = places[:, None] - self.centres[None]
         nearest = np.hypot(apart[:, :, 0], apart[:, :, 1]).min(axis=1)
         return bool((nearest < 0.8 * self.lattice.pitch).mean() > 0.1)
 
