@@ -21,6 +21,7 @@ from cytowell.plates.extent import FORMATS
 from cytowell.plates.lattice import Lattice
 from cytowell.plates.layout_files import read_layout
 from cytowell.plates.naming import well_in_name
+from cytowell.plates.placing import placed
 from cytowell.plates.rims import CIRCLE, Rim, fitted_rim
 from cytowell.plates.rings import edges_of
 from cytowell.plates.search import Expected
@@ -311,3 +312,25 @@ def test_a_photograph_that_was_cut_scaled_and_turned_has_the_same_names_or_a_rea
     whole = max(left, top, right, bottom) == 0
     assert found.reason or (len(found.boxes) == 24 and all(found.names))
     assert not whole or found.reason == ""
+
+
+def drawn_lattice(wells: int, pitch: float, scale: float = 1.0, margin: float = 1.1) -> Lattice:
+    """Give the lattice of `plate`, enlarged about its middle."""
+    rows, columns = FORMATS[wells]
+    numbers = np.array([[c, r] for r in range(rows) for c in range(columns)])
+    middle = np.array([columns - 1, rows - 1]) / 2
+    low = (margin + middle * (1 - scale)) * pitch
+    matrix = np.array([[pitch * scale, 0, low[0]], [0, pitch * scale, low[1]], [0, 0, 1.0]])
+    places = numbers * pitch * scale + low
+    return Lattice(matrix, places, numbers, np.full(len(numbers), 0.9))
+
+
+@pytest.mark.parametrize("scale", [0.985, 1.0, 1.015])
+def test_wells_are_placed_to_the_pixel_from_a_lattice_that_is_a_little_off(scale: float) -> None:
+    picture, truth = plate(24, 40.0)
+    edges = edges_of(np.asarray(picture), 20.0)
+    off = drawn_lattice(24, 40.0, scale)
+    lattice, rim = placed(edges, off, Rim(0.44, CIRCLE), off.numbers)
+    wells = np.array([[b.x + b.width / 2, b.y + b.height / 2] for b in truth.values()])
+    assert np.abs(lattice.at(off.numbers) - wells).max() < 0.6
+    assert rim.radius == pytest.approx(0.42, abs=0.02)

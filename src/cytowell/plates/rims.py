@@ -70,11 +70,10 @@ def agreement(
         Of the points of a curve (A,), where they do not count alike.
     """
     following = np.roll(curves, -1, axis=1) - np.roll(curves, 1, axis=1)
-    normal = np.arctan2(following[..., 1], following[..., 0]) + np.pi / 2
     x, y = curves[..., 0], curves[..., 1]
     height, width = edges.shape
     known = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    agreed = along(edges, x.ravel(), y.ravel(), normal.ravel()).reshape(x.shape)
+    agreed = along(edges, curves.reshape(-1, 2), following.reshape(-1, 2)).reshape(x.shape)
     weighed = known * (np.ones(x.shape[1]) if weights is None else weights)
     total = (agreed * weighed).sum(axis=1)
     return total / np.maximum(weighed.sum(axis=1), 1e-9), known.mean(axis=1)

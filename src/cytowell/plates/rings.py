@@ -173,9 +173,12 @@ def peaks(scores: Field, apart: float, least: float) -> tuple[FloatArray, FloatA
     return np.stack([x, y], axis=1).astype(np.float64), scores[y, x].astype(np.float64)
 
 
-def along(edges: Edges, x: FloatArray, y: FloatArray, normal: FloatArray) -> FloatArray:
-    """Give how well the edges at points agree with a curve's normals there (radians); 0 outside."""
-    real = map_coordinates(edges.votes.real, [y, x], order=1, mode="constant")
-    imaginary = map_coordinates(edges.votes.imag, [y, x], order=1, mode="constant")
-    agreed: FloatArray = real * np.cos(2 * normal) + imaginary * np.sin(2 * normal)
-    return agreed
+def along(edges: Edges, points: FloatArray, steps: FloatArray) -> FloatArray:
+    """Give how well the edges at points (N, 2) run along a curve's steps (N, 2); 0 outside."""
+    at = points.T[::-1]
+    real = map_coordinates(edges.votes.real, at, order=1, mode="constant")
+    imaginary = map_coordinates(edges.votes.imag, at, order=1, mode="constant")
+    # An edge's angle is that of its gradient, across the step: doubled, the opposite direction.
+    x, y = steps.T
+    agreed: FloatArray = real * (y * y - x * x) - imaginary * (2 * x * y)
+    return agreed / np.maximum(x * x + y * y, 1e-18)

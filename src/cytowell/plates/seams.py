@@ -113,8 +113,7 @@ def _line(
 def _agreed(edges: Edges, points: FloatArray) -> float:
     """Give how much of a curve (N, 2) in pixels is an edge that runs along it."""
     step = np.gradient(points, axis=0)
-    normal = np.arctan2(step[:, 1], step[:, 0]) + np.pi / 2
-    return float(np.median(along(edges, points[:, 0], points[:, 1], normal)))
+    return float(np.median(along(edges, points, step)))
 
 
 def uneven(

@@ -110,10 +110,11 @@ def find_plates(pixels: Pixels, expected: Expected = ANYTHING, square: bool = Fa
         ]
     found = _alike(found)
     if plain(found, expected):
-        return found
+        return [plate.placed(edges) for plate in found]
     likely = [s for s in searched if s[0] > LITTLE * searched[0][0]]
     thorough = _thoroughly(edges, _grown(likely, square)[:FOLLOWED], square, expected)
-    return thorough if worth(thorough) > worth(found) else found
+    best = thorough if worth(thorough) > worth(found) else found
+    return [plate.placed(edges) for plate in best]
 
 
 def _thoroughly(

@@ -8,6 +8,7 @@ import numpy as np
 
 from cytowell.plates.extent import FORMATS, Extent, Verdict, extent, judge, look_beyond
 from cytowell.plates.lattice import Lattice, fit
+from cytowell.plates.placing import placed
 from cytowell.plates.rims import CIRCLE, SQUARE, Rim, fitted_rim, looked_at, rims, strength
 from cytowell.plates.rings import Edges
 from cytowell.plates.seams import split, uneven
@@ -31,6 +32,9 @@ something fall into rows by chance, and into the corners and gaps of other wells
 
 THIN = 0.33
 """Radius of a well in pitches, at least: every second well of a plate is no plate."""
+
+FULL = 0.9
+"""Share of a format's places at which circles are found, for a lattice to be as large as that."""
 
 SQUARE_PLAIN = 0.6
 """How plain the rims of square wells are, at least: half of any grid's lines make half a square."""
@@ -114,6 +118,11 @@ class Plate:
             for (a, b), (c, d) in zip(low, high, strict=True)
         ]
 
+    def placed(self, edges: Edges) -> Plate:
+        """Give the same plate with its wells placed to the pixel."""
+        lattice, rim = placed(edges, self.lattice, self.rim, self.numbers[self.inside.ravel()])
+        return replace(self, lattice=lattice, rim=rim)
+
     def covers(self, places: FloatArray) -> bool:
         """Whether some of these places (K, 2) lie where its wells do."""
         apart = places[:, None] - self.centres[None]
@@ -135,10 +144,21 @@ def plate_of(
     expected
         The format that plates are said to have, and how many plates there are; 0 for any.
     """
-    rim = Rim(radius / lattice.pitch, curve)
+    if _full(lattice):
+        # Grown beyond a whole plate, a lattice bends towards the plate that stands beside it.
+        whole = _completed(edges, lattice, Rim(radius / lattice.pitch, curve), 0, expected)
+        if any(plate.verdict.origin is not None for plate in whole):
+            return whole
+    return _completed(edges, lattice, Rim(radius / lattice.pitch, curve), 2, expected)
+
+
+def _completed(
+    edges: Edges, lattice: Lattice, rim: Rim, reach: int, expected: tuple[int, int]
+) -> list[Plate]:
+    """Fit a lattice to wells up to so many places beyond its circles, and give its plates."""
     low, high = lattice.numbers.min(axis=0), lattice.numbers.max(axis=0)
     for _ in range(3):
-        numbers = _around(lattice, 2)
+        numbers = _around(lattice, reach)
         scores, places = looked_at(edges, lattice, numbers, rim)
         good = scores > 0.5 * _usual(scores, len(lattice.scores))
         refined = fit(places[good], numbers[good], scores[good])
@@ -199,6 +219,13 @@ UNEVEN = (
     "what lies beyond opposite sides of the wells differs: rows or columns may be covered, so they "
     "have no names (--format says what the plate is)"
 )
+
+
+def _full(lattice: Lattice) -> bool:
+    """Whether circles were found at the places of a whole format."""
+    wide, tall = (np.ptp(lattice.numbers, axis=0) + 1).tolist()
+    whole = any(sorted((wide, tall)) == sorted(shape) for shape in FORMATS.values())
+    return whole and len(lattice.numbers) >= FULL * wide * tall
 
 
 def _usual(scores: FloatArray, count: int) -> float:
