@@ -218,8 +218,8 @@ def read_smear(
 def _known(paths: Sequence[str], bundle: Bundle) -> str:
     names = shown([Path(p).name for p in paths])
     return (
-        f"{len(paths)} of the photographs taught {bundle.name!r} or are copies of ones that did "
-        f"({names}): their calls are no test of it."
+        f"{len(paths)} of the photographs trained or calibrated {bundle.name!r}, they or copies of "
+        f"them ({names}): their calls are no test of it."
     )
 
 

@@ -58,7 +58,7 @@ class Overlap:
         copies = {p for p, near in zip(self.paths, self.near, strict=True) if near}
         of = f", {len(copies)} of them near copies" if copies else ""
         return (
-            f"{len(known)} of {len(set(self.paths))} images taught {self.name!r}{of}: "
+            f"{len(known)} of {len(set(self.paths))} images trained or calibrated {self.name!r}{of}: "
             f"{shown([Path(p).name for p in known])}."
         )
 
@@ -193,7 +193,7 @@ def no_test(known: Sequence[Overlap], rows: IntArray) -> str:
     taught = " and ".join(repr(k.name) for k in seen)
     count = int(np.any([k.rows[rows] for k in seen], axis=0).sum())
     return (
-        f"These figures are no test: {count} of the {len(rows)} images were already used to train "
+        f"These figures are no test: {count} of the {len(rows)} images trained or calibrated "
         f"{taught}, which this classifier starts from. Start from another network, or evaluate on "
         "images that it has not seen."
     )
