@@ -407,11 +407,11 @@ def ship(out: Path, folder: Path) -> None:
 def taught() -> list[str]:
     """Give the photographs that taught or calibrated the shipped bundle.
 
-    All of PBC is among them (training, validation and test part), the photographs of all white
-    cells of the other laboratories that are not reserved, and those whose white cells chose the
-    limits, reserved or not.
+    All of PBC is among them (training, validation and test part), and the photographs of all white
+    cells of the other laboratories that are not reserved. The reserved ones, which ship as
+    examples, taught nothing; they had a say, among others, in the two limits of a call.
     """
-    others = white_cells("raabin", "bccd", "bcd") + white_cells("bccd", "bcd", reserved=None)
+    others = white_cells("raabin", "bccd", "bcd")
     return list(dict.fromkeys(s.path for s in (*pbc().samples, *others)))
 
 
