@@ -58,8 +58,8 @@ class Overlap:
         copies = {p for p, near in zip(self.paths, self.near, strict=True) if near}
         of = f", {len(copies)} of them near copies" if copies else ""
         return (
-            f"{len(known)} of {len(set(self.paths))} images trained or calibrated {self.name!r}{of}: "
-            f"{shown([Path(p).name for p in known])}."
+            f"{len(known)} of {len(set(self.paths))} images trained or calibrated "
+            f"{self.name!r}{of}: {shown([Path(p).name for p in known])}."
         )
 
 
