@@ -4,6 +4,7 @@
     python benchmarks/blood.py twin --out runs/blood      (the second stage, from the first)
     python benchmarks/blood.py final --out runs/blood     (the same, with everything)
     python benchmarks/blood.py ship --out runs/blood      (limits, card, the bundle in the package)
+    python benchmarks/blood.py record                     (which images taught it, into the package)
 
 The twin is trained on 77 % of PBC and on Raabin's white cells; PBC's test part, and the white
 cells of BCCD (BCD shows the same photographs, resized and changed), a laboratory that taught it
@@ -34,6 +35,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 import cytowell
+from cytowell.checks.training_images import record
 from cytowell.evaluation.calibration import fit_farthest
 from cytowell.export.bundle import export
 from cytowell.images import CellView, Preprocessing, load_many
@@ -382,16 +384,42 @@ def ship(out: Path, folder: Path) -> None:
         },
     )
     shipped.save(folder, CARD.read_text(encoding="utf-8"))
+    write_record(folder)
+
+
+def taught() -> list[str]:
+    """Give the photographs that taught or calibrated the shipped bundle.
+
+    All of PBC is among them (training, validation and test part), and the photographs of all white
+    cells of the other laboratories that are not reserved. The reserved ones, which ship as
+    examples, taught nothing; they had a say, among others, in the two limits of a call.
+    """
+    others = white_cells("raabin", "bccd", "bcd")
+    return list(dict.fromkeys(s.path for s in (*pbc().samples, *others)))
+
+
+def write_record(folder: Path) -> None:
+    """Write into a shipped bundle which images taught it; nothing else of it changes."""
+    bundle = cytowell.load(folder)
+    paths = taught()
+    known = record(paths, bundle.facts.preprocessing)
+    bundle.facts = replace(bundle.facts, training_images=known)
+    bundle.save(folder, (folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    print(f"recorded {len(known)} of {len(paths)} photographs, {64 * len(known):,} bytes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["first", "twin", "final", "ship"])
+    parser.add_argument("what", choices=["first", "twin", "final", "ship", "record"])
     parser.add_argument("--out", default="runs/blood")
     given = parser.parse_args()
     out = Path(given.out)
-    if given.what == "ship":
-        ship(out, Path(cytowell.__file__).parent / "weights" / "blood")
+    if given.what in ("ship", "record"):
+        folder = Path(cytowell.__file__).parent / "weights" / "blood"
+        if given.what == "record":
+            write_record(folder)
+        else:
+            ship(out, folder)
         return
     home = pbc()
     train, validation, test = parts(home)

@@ -21,6 +21,7 @@ from cytowell.errors import MissingExtra, UnknownName
 TABLE: dict[str, dict[str, str]] = {
     "sources": {
         "folders": "cytowell.sources.folders:read",
+        "kinds": "cytowell.sources.folders:read_kinds",
         "table": "cytowell.sources.table:read",
         "npz": "cytowell.sources.npz:read",
         "yolo": "cytowell.sources.yolo:read",

@@ -191,7 +191,14 @@ def test_nothing_is_chosen_on_the_fold_that_it_is_tested_on(
         return np.array(rows, dtype=np.float32)
 
     network = SimpleNamespace(
-        session=None, digest="", record=Preprocessing(), maps=(), model=b"", origin={}, name="none"
+        training_images=None,
+        session=None,
+        digest="",
+        record=Preprocessing(),
+        maps=(),
+        model=b"",
+        origin={},
+        name="none",
     )
     asked: list[list[int]] = []
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import cytowell
-from cytowell.errors import BadTable, CytowellError
+from cytowell.errors import BadTable, CytowellError, UnknownName
+from cytowell.runs.judge import in_words, relabelled
 from cytowell.runs.run import Run
 from cytowell.runtime.bundle import Bundle, load
 from cytowell.types import Dataset, Sample
@@ -59,14 +62,77 @@ def test_by_a_column_that_is_not_there(opened: Bundle, table: Path) -> None:
         cytowell.evaluate(opened, cytowell.read(table), by="sight")
 
 
-def test_a_label_that_the_bundle_does_not_know(opened: Bundle, few: Dataset) -> None:
-    strange = few.classes[0] + "s"
-    samples = tuple(
-        replace(s, label=strange if s.label == few.classes[0] else s.label) for s in few.samples
+def renamed(dataset: Dataset, old: str, new: str) -> Dataset:
+    samples = tuple(replace(s, label=new if s.label == old else s.label) for s in dataset.samples)
+    return replace(
+        dataset, samples=samples, classes=tuple(sorted({s.label or "" for s in samples}))
     )
-    classes = tuple(sorted({s.label or "" for s in samples}))
-    with pytest.raises(BadTable, match=f"Did you mean '{few.classes[0]}'"):
-        cytowell.evaluate(opened, replace(few, samples=samples, classes=classes))
+
+
+def test_a_class_that_the_bundle_lacks_is_counted_and_the_rest_evaluated(
+    opened: Bundle, few: Dataset, tmp_path: Path
+) -> None:
+    data = renamed(few, few.classes[0], "blast")
+    metrics = cytowell.evaluate(opened, data, out=tmp_path / "out")
+    strange = sum(s.label == "blast" for s in data.samples)
+    assert metrics["n"] == len(few) - strange
+    (row,) = metrics["other_classes"]
+    assert (row["class"], row["n"]) == ("blast", strange)
+    assert sum(row["called"].values()) == row["decided"] <= strange
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "which the bundle does not know" in page
+    rest = few.take([s.label != few.classes[0] for s in few.samples])
+    assert metrics["accuracy"] == cytowell.evaluate(opened, rest)["accuracy"]
+
+
+def test_a_misspelt_class_is_answered_with_the_map_that_says_so(
+    opened: Bundle, few: Dataset
+) -> None:
+    strange = few.classes[0] + "s"
+    (sentence,) = in_words(
+        cytowell.evaluate(opened, renamed(few, few.classes[0], strange))["other_classes"]
+    )
+    assert f"--map {strange}={few.classes[0]}" in sentence
+
+
+def test_classes_are_mapped_and_ignored(opened: Bundle, few: Dataset) -> None:
+    first, second, _ = few.classes
+    data = renamed(renamed(few, first, "seg"), second, "artefact")
+    made = relabelled(data, ["artefact"], {"seg": first})
+    metrics = cytowell.evaluate(opened, made)
+    assert "other_classes" not in metrics
+    assert metrics["n"] == sum(s.label != second for s in few.samples)
+    with pytest.raises(UnknownName, match="Did you mean 'artefact'"):
+        relabelled(data, ["artefacts"], {})
+
+
+def test_a_data_set_of_unknown_classes_alone_is_refused(opened: Bundle, few: Dataset) -> None:
+    data = few
+    for i, name in enumerate(few.classes):
+        data = renamed(data, name, f"other {i}")
+    with pytest.raises(BadTable, match="--map"):
+        cytowell.evaluate(opened, data)
+
+
+def test_the_command_line_ignores_and_maps(
+    cells: Path, bundle: Path, tmp_path: Path, cli: Any
+) -> None:
+    some = sorted(p for p in cells.iterdir() if p.is_dir())[:3]
+    for folder, name in zip(some, ("seg", some[1].name, "artefact"), strict=True):
+        shutil.copytree(folder, tmp_path / "data" / name)
+    flags = ("--map", f"seg={some[0].name}", "--ignore", "artefact", "--json")
+    said = cli("evaluate", bundle, tmp_path / "data", *flags)
+    found = json.loads(said.out)
+    assert found["n"] == 16
+    assert "other_classes" not in found
+    said = cli("evaluate", bundle, tmp_path / "data")
+    assert "8 images are of 'artefact', which the bundle does not know" in " ".join(
+        said.out.split()
+    )
+    said = cli("evaluate", bundle, tmp_path / "data", "--map", f"seg={some[0].name}s")
+    assert said.status != 0
+    assert f"Did you mean '{some[0].name}'" in said.err
+    assert cli("evaluate", bundle, tmp_path / "data", "--map", "seg").status != 0
 
 
 def test_no_labels(opened: Bundle, few: Dataset) -> None:

@@ -15,6 +15,7 @@ from cytowell.errors import AmbiguousLabels, BadTable, DatasetError, EmptyDatase
 from cytowell.sources import check_labels, read, table
 from cytowell.sources.names import kinds, roboflow_stem
 from cytowell.sources.paths import named
+from cytowell.splits import split
 from cytowell.types import Box, Dataset, Sample
 
 
@@ -37,14 +38,48 @@ def short(dataset: Dataset, root: Path) -> list[tuple[str, str | None, str | Non
 # Folders
 
 
-def test_the_first_level_is_the_class_and_deeper_ones_a_sub_class(tmp_path: Path) -> None:
+def test_the_first_level_is_the_class_and_deeper_ones_a_kind_where_that_is_said(
+    tmp_path: Path,
+) -> None:
     put(tmp_path, ["b/2.png", "a/ig/pmy/1.png", "a/1.JPG", "a/ig/0.tif"])
-    found = read(tmp_path)
+    found = read(tmp_path, source="kinds")
     assert found.classes == ("a", "b")
     assert [s.subclass for s in found.samples] == [None, "ig", "ig/pmy", None]
     assert found.origin == str(tmp_path)
     assert not found.synthetic
     assert not found.has_groups
+
+
+def test_folders_in_class_folders_are_slides_that_no_split_divides(tmp_path: Path) -> None:
+    names = [f"{c}/slide{s}/{n}.png" for c in "ab" for s in "ABCDEF" for n in range(5)]
+    put(tmp_path, names)
+    found = read(tmp_path)
+    assert found.classes == ("a", "b")
+    assert [s.group for s in found.samples] == [name.split("/")[1] for name in names]
+    assert not any(s.subclass for s in found.samples)
+    assert any("6 folders" in note and "--source kinds" in note for note in found.notes)
+    made = split(found)
+    for group in set(found.groups):
+        assert len(set(made.parts[found.groups == group])) == 1
+
+
+def test_of_several_levels_the_uppermost_is_the_group(tmp_path: Path) -> None:
+    put(tmp_path, ["a/donor1/slide1/1.png", "a/donor1/slide2/2.png", "b/donor2/3.png", "b/4.png"])
+    groups = {Path(s.path).name: s.group for s in read(tmp_path).samples}
+    assert groups == {"1.png": "donor1", "2.png": "donor1", "3.png": "donor2", "4.png": None}
+
+
+def test_one_folder_of_the_same_name_in_every_class_is_no_slide(tmp_path: Path) -> None:
+    put(tmp_path, [f"{c}/images/{n}.png" for c in "ab" for n in range(3)])
+    assert not read(tmp_path).has_groups
+
+
+def test_a_group_pattern_sees_the_path_where_names_do_not_fit(tmp_path: Path) -> None:
+    put(tmp_path, [f"{c}/run7/slide{s}/{n}.png" for c in "ab" for s in "ABC" for n in range(2)])
+    found = read(tmp_path, group_pattern="/(slide[A-Z])/")
+    assert sorted(set(found.groups)) == ["slideA", "slideB", "slideC"]
+    with pytest.raises(DatasetError, match=r"a/run7/slideA/0\.png"):
+        read(tmp_path, group_pattern="/(plate[A-Z])/")
 
 
 def test_the_order_is_that_of_names_and_not_of_the_disk(tmp_path: Path) -> None:
@@ -60,7 +95,7 @@ def test_a_level_of_parts_is_a_split(tmp_path: Path, word: str) -> None:
     assert found.classes == ("a", "b")
     parts = {Path(s.path).name: s.split for s in found.samples}
     assert parts == {"1.png": "train", "2.png": "train", "3.png": "validation", "4.png": "test"}
-    assert next(s.subclass for s in found.samples if s.split == "test") == "deep"
+    assert next(s.group for s in found.samples if s.split == "test") == "deep"
 
 
 def test_classes_called_train_and_test_alone_are_classes(tmp_path: Path) -> None:
@@ -197,7 +232,7 @@ def test_other_names_tell_no_kinds(tmp_path: Path, names: list[str]) -> None:
 
 def test_given_subclasses_are_the_kinds(tmp_path: Path) -> None:
     put(tmp_path, ["a/deep/MMY_1.jpg", *(f"a/PMY_{i}.jpg" for i in range(9)), "b/MO_1.jpg"])
-    assert [k for k in kinds(read(tmp_path)) if k] == ["deep"]
+    assert [k for k in kinds(read(tmp_path, source="kinds")) if k] == ["deep"]
 
 
 def slides(folder: Path) -> Path:

@@ -186,6 +186,26 @@ def test_a_kill_costs_what_came_after_the_last_checkpoint(
     assert_same(network, whole)
 
 
+@pytest.mark.parametrize("step", [7, 8, 10])
+def test_tensorboard_holds_every_point_of_the_curve_after_an_end_at_any_step(
+    make: Make, step: int
+) -> None:
+    """A checkpoint of the end of a phase, where the validation part has answered already."""
+    job, network = make("cut", ticked=stop_at(step, die))
+    with pytest.raises(SystemExit):
+        train(job, network, resume=False)
+    job, network = make("cut")
+    _, curve = train(job, network, resume=True)
+    board = read_board(job)
+    for name in ("loss/validation", "accuracy/train", "rate"):
+        assert [event.step for event in board.Scalars(name)] == [point.step for point in curve]
+
+
+def die() -> None:
+    """End as a kill does: nothing is saved."""
+    raise SystemExit
+
+
 def be_killed(tiny: dict[str, Any], folder: Path) -> None:
     """Train in this process until a kill that nothing can catch, saving after each step."""
     loop.SAVE_EVERY = 0.0

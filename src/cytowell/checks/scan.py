@@ -6,6 +6,7 @@ leaves a row of numbers, a grey thumbnail and a descriptor that mirroring and tu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import warnings
@@ -94,10 +95,7 @@ def look(
     rows: list[dict[str, Any]] = []
     grey = np.zeros((len(paths), THUMB, THUMB), dtype=np.uint8)
     descriptors = np.zeros((len(paths), len(_describe(np.zeros((THUMB, THUMB, 3))))), np.float32)
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and large headers; what matters of it becomes a fact.
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with unwarned():
         for i, (facts, small) in enumerate(_measured(paths, record, workers)):
             rows.append(facts)
             if small is not None:
@@ -107,6 +105,15 @@ def look(
                 progress("looking at the photographs", i + 1, len(paths))
     photograph = np.array([place[p] for p in dataset.paths], dtype=np.int64)
     return Scan(paths, photograph, pd.DataFrame(rows, columns=_COLUMNS), grey, descriptors)
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Keep Pillow's warnings of odd metadata and large headers: what matters becomes a fact."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 _MEASURES = (
@@ -128,17 +135,9 @@ def _measured(
 
 def _measure(path: str, record: Preprocessing | None) -> _Measured:
     facts: dict[str, Any] = dict.fromkeys(_MEASURES, np.nan)
-    facts |= {"sha256": "", "bytes": 0, "format": "", "width": 0, "height": 0, "frames": 1}
-    facts |= {"error": "", "complete": True}
+    facts["error"] = ""
     try:
-        if NPZ_MARK in path:
-            image = open_upright(path, record)
-            pixels = np.asarray(image)
-            named = f"{pixels.shape}".encode() + pixels.tobytes()
-            facts |= {"format": "array", "sha256": hashlib.sha256(named).hexdigest()}
-            facts |= {"bytes": pixels.nbytes, "width": image.width, "height": image.height}
-        else:
-            image = _decode(path, record or Preprocessing(), facts)
+        image = open_hashed(path, record or Preprocessing(), facts)
     except CytowellError as error:
         facts["error"] = error.problem
         return facts, None
@@ -148,8 +147,29 @@ def _measure(path: str, record: Preprocessing | None) -> _Measured:
     return facts, np.asarray(working.resize((THUMB, THUMB), Image.Resampling.BOX))
 
 
+def open_hashed(path: str, record: Preprocessing, facts: dict[str, Any]) -> Image.Image:
+    """Decode a photograph, noting its hash and what its header says even if the decoding fails.
+
+    `sha256` is of a file's bytes, and of shape and pixels where the image is one of an array.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be decoded.
+    """
+    facts |= {"sha256": "", "bytes": 0, "format": "", "width": 0, "height": 0, "frames": 1}
+    facts["complete"] = True
+    if NPZ_MARK not in path:
+        return _decode(path, record, facts)
+    image = open_upright(path, record)
+    pixels = np.asarray(image)
+    named = f"{pixels.shape}".encode() + pixels.tobytes()
+    facts |= {"format": "array", "sha256": hashlib.sha256(named).hexdigest()}
+    facts |= {"bytes": pixels.nbytes, "width": image.width, "height": image.height}
+    return image
+
+
 def _decode(path: str, record: Preprocessing, facts: dict[str, Any]) -> Image.Image:
-    """Read and decode a file, noting what its header says even if the decoding fails."""
     try:
         data = Path(path).read_bytes()
     except OSError:

@@ -119,7 +119,10 @@ def evaluate(
     ],
     part: Annotated[
         str,
-        typer.Option(help="Only that part of the given split: train, validation or test."),
+        typer.Option(
+            help="Only that part: train, validation or test, of the split of BUNDLE's run, else of "
+            "the one that DATA brings."
+        ),
     ] = "",
     json_: JsonOption = False,
     source: SourceOption = "",
@@ -131,7 +134,7 @@ def evaluate(
         dataset = cytowell.read(data, source or None)
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
         metrics = registry.part("cytowell.runs.detecting:judge_detector")(
-            detector, dataset, part, voice
+            detector, dataset, part, voice, Path(bundle)
         )
         for sentence in metrics["unreadable"]:
             speaker.said(sentence)

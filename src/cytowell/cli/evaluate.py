@@ -19,8 +19,10 @@ from cytowell.cli.options import (
     JsonOption,
     QuietOption,
     SourceOption,
+    names,
 )
 from cytowell.cli.voice import speaking
+from cytowell.errors import RecipeError, UnknownName
 
 NAME = "evaluate"
 
@@ -37,6 +39,23 @@ def command(
     prevalence: Annotated[
         float | None, typer.Option(help="For predictive values, 0 to 1.", show_default=False)
     ] = None,
+    ignore: Annotated[
+        str,
+        typer.Option(
+            metavar="CLASS,...",
+            help="Classes of the data whose images are left out.",
+            show_default=False,
+        ),
+    ] = "",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="DATA=BUNDLE",
+            help="A class of the data counts as one of the bundle; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[str, typer.Option(help="Folder for report and calls.", show_default=False)] = "",
     json_: JsonOption = False,
     source: SourceOption = "",
@@ -46,7 +65,10 @@ def command(
     """Judge a bundle on labelled photographs."""
     with speaking(quiet or json_) as speaker:
         loaded = cytowell.load(bundle)
+        mapped = mapping(map_ or [], loaded.classes)
         dataset = cytowell.read(data, source or None, group_pattern)
+        relabelled = registry.part("cytowell.runs.judge:relabelled")
+        dataset = relabelled(dataset, names(ignore), mapped)
         voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
         metrics = cytowell.evaluate(
             loaded,
@@ -63,6 +85,30 @@ def command(
     show(metrics)
     if out:
         print(f"Report: {Path(out) / 'report.html'}")
+
+
+def mapping(pairs: list[str], classes: tuple[str, ...]) -> dict[str, str]:
+    """Read which class of the data counts as which of the bundle.
+
+    Raises
+    ------
+    RecipeError
+        If a pair has no equals sign.
+    UnknownName
+        If the bundle has no such class.
+    """
+    found = {}
+    for pair in pairs:
+        own, equals, theirs = (part.strip() for part in pair.rpartition("="))
+        if not equals or not own:
+            raise RecipeError(f"--map {pair} is no pair.", "Write it like --map seg=neutrophil.")
+        if theirs not in classes:
+            raise UnknownName(
+                f"--map {pair}: the bundle has no class {theirs!r}.",
+                registry.did_you_mean(theirs, [*classes]),
+            )
+        found[own] = theirs
+    return found
 
 
 def show(metrics: dict[str, Any]) -> None:
@@ -85,6 +131,10 @@ def show(metrics: dict[str, Any]) -> None:
         shares = [percent_range(row[k]) for k in ("recall", "precision", "f1")]
         classes.add_row(str(row["class"]), str(row["n"]), *shares)
     console.print(classes)
+    for sentence in registry.part("cytowell.runs.judge:in_words")(metrics.get("other_classes", ())):
+        console.print(sentence, markup=False)
+    if metrics.get("no_test"):
+        console.print(metrics["no_test"], markup=False)
     for column, values in metrics.get("by", {}).items():
         parts = Table(column, "n", "accuracy", "macro-F1")
         for value, found in values.items():

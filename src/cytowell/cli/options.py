@@ -33,7 +33,8 @@ SourceOption = Annotated[
 GroupOption = Annotated[
     str,
     typer.Option(
-        help="Regular expression whose bracket, in a file's name, is its slide, plate or donor.",
+        help="Regular expression whose bracket, in a file's name or else in its path below DATA, "
+        "is its slide, plate or donor.",
         show_default=False,
     ),
 ]

@@ -78,6 +78,8 @@ class Story:
         Sentences; written from the figures where none are given.
     notes
         Sentences directly under the verdict: whose figures these are.
+    no_test
+        Why the figures are no test, such as that the images taught the network; "" where they are.
     caveats
         Sentences on what the figures cannot show (no donor ids, one instrument).
     synthetic
@@ -117,6 +119,7 @@ class Story:
     verdict: Sequence[str] = ()
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
+    no_test: str = ""
     synthetic: bool = False
     findings: Findings | None = None
     balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -197,7 +200,10 @@ def _context(story: Story) -> dict[str, Any]:
         "story": story,
         "metrics": metrics,
         "said": [s for s in said if not s.startswith(CAUTION)],
-        "cautions": [_begin(s.removeprefix(CAUTION)) for s in said if s.startswith(CAUTION)],
+        "cautions": [
+            *filter(None, [story.no_test]),
+            *(_begin(s.removeprefix(CAUTION)) for s in said if s.startswith(CAUTION)),
+        ],
         "when": f"{when:%d %B %Y, %H:%M} {when.tzname()} (UTC{when.isoformat()[-6:]})",
         "findings": _findings(story.findings),
         "classes": _classes(story.balance),

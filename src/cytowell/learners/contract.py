@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cytowell.checks.training_images import TrainingImages
 from cytowell.evaluation.calibration import UNKNOWN, Expected
 from cytowell.images import Preprocessing
 from cytowell.runtime.bundle import MapSlice
@@ -126,6 +127,8 @@ class Makings:
         The bytes of the backbone's ONNX file.
     balance
         How the head is to be refitted on the final features (`smote`), "" if it stands.
+    training_images
+        What is recorded of the images that taught what it started from; None for nothing.
     expected
         What is known of the temperature before any image is held back.
     subclasses
@@ -156,3 +159,4 @@ class Makings:
     logits: FloatArray | None = None
     rows: IntArray | None = None
     folds: tuple[TestFold, ...] = ()
+    training_images: TrainingImages | None = None

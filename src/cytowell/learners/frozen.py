@@ -100,6 +100,7 @@ class FrozenLearner:
             logits=logits,
             rows=task.train if logits is not None else None,
             folds=tested,
+            training_images=best.backbone.training_images,
         )
 
     def chosen(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
@@ -174,13 +175,21 @@ class FrozenLearner:
 LEARNER = FrozenLearner()
 
 
-def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray:
-    """Give out-of-fold probabilities (N, C) of each label by the best candidate, to doubt it by."""
+def doubts(
+    dataset: Dataset, seed: int, ticked: Ticked = unticked, backbones: Sequence[str] = ()
+) -> FloatArray:
+    """Give out-of-fold probabilities (N, C) of each label by the best candidate, to doubt it by.
+
+    Parameters
+    ----------
+    backbones
+        Networks that are weighed; those that come along without.
+    """
     task = Task(
         dataset=dataset,
         train=np.arange(len(dataset)),
         validation=np.zeros(0, dtype=np.int64),
-        settings=Frozen(),
+        settings=Frozen(backbones=tuple(backbones)) if backbones else Frozen(),
         seed=seed,
         folder=Path(),
         ticked=ticked,

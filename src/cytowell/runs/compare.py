@@ -111,7 +111,8 @@ def compare(
         work = cells(grid, folder, heard)
         control = shuffled(grid) if question.permutation_control else None
         _compute(grid, work, control, folder, heard)
-        story = tables.tell(grid.dataset, question, chosen, grid.done, grid.units)
+        story = tables.tell(grid.dataset, question, grid.candidates, grid.done, grid.units)
+        story = replace(story, words=(*story.words, *grid.remarks))
         if question.diagnose:
             story = replace(story, curves=_curves(grid, heard))
         choice, run = None, None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cytowell.errors import BadTable, EmptyDataset, ImageError
+from cytowell import splits
+from cytowell.errors import BadTable, EmptyDataset, ImageError, SplitError
 from cytowell.evaluation.detection import Seen, evaluate_boxes, matched
 from cytowell.images import open_upright
 from cytowell.images.overlay import COLOURS, Album, Mark, draw
@@ -50,7 +51,11 @@ class Looked:
 
 
 def judge_detector(
-    detector: Detector, dataset: Dataset, part: str = "", voice: Voice | None = None
+    detector: Detector,
+    dataset: Dataset,
+    part: str = "",
+    voice: Voice | None = None,
+    run: Path | None = None,
 ) -> dict[str, Any]:
     """Find objects in every photograph of an annotated data set and compare; see `evaluate_boxes`.
 
@@ -60,24 +65,45 @@ def judge_detector(
     Parameters
     ----------
     part
-        Judge on that part of the split that the data brings (train, validation or test).
+        Judge on that part of a split (train, validation or test): the one that the detector was
+        trained on, as its run's ``split.csv`` has it, else the one that the data brings.
+    run
+        The detector's run folder; one that holds no ``split.csv`` says nothing.
 
     Raises
     ------
     EmptyDataset
-        If the data has no such part.
+        If there is no such part.
+    SplitError
+        If the run's split is of other photographs.
     BadTable
         If a class of the data is none of the detector's, or nothing is annotated.
     """
     if part:
-        rows = [i for i, s in enumerate(dataset.samples) if s.split == PARTS.get(part.lower(), "")]
-        if not rows:
-            raise EmptyDataset(
-                f"{dataset.origin} has no part {part!r}.",
-                "Leave --part away to judge on all of it.",
-            )
-        dataset = dataset.take(rows)
+        dataset = _part(dataset, part, run)
     return look(detector, dataset, voice or Voice()).metrics(detector)
+
+
+def _part(dataset: Dataset, part: str, run: Path | None) -> Dataset:
+    """Give the samples of a part of the run's split, or of the data's where there is no run."""
+    name = PARTS.get(part.lower(), "")
+    parts = np.array([s.split or "" for s in dataset.samples])
+    origin = f"{dataset.origin} has no part"
+    file = None if run is None else run / "split.csv"
+    if file is not None and file.is_file():
+        try:
+            parts, origin = splits.load(file, dataset).parts, f"{file} has no part"
+        except SplitError:
+            if not parts.any():  # other photographs may bring a split of their own
+                raise
+    rows = np.flatnonzero(parts == name) if name else np.zeros(0, dtype=np.int64)
+    if not len(rows):
+        raise EmptyDataset(
+            f"{origin} {part!r}.",
+            "Give the detector's run folder, whose split.csv has its parts, or leave --part away "
+            "to judge on all of it.",
+        )
+    return dataset.take(rows)
 
 
 def look(detector: Detector, dataset: Dataset, heard: Voice) -> Looked:

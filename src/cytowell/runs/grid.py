@@ -16,6 +16,7 @@ from cytowell.runs.cells import Answer, Cell, permute
 from cytowell.runs.parts import by_unit
 from cytowell.runs.protocols import Division, Protocol, divisions
 from cytowell.runs.run import Voice, check
+from cytowell.runs.training_images import untaught, with_overlaps
 from cytowell.storage import write_with
 from cytowell.types import Dataset, Findings, IntArray, Split
 
@@ -40,6 +41,7 @@ class Grid:
     """What the steps of a comparison hand on: the data as given, and with units for groups.
 
     `outer` is the split that the data brings or that the choice keeps to; `brought` says which.
+    `remarks` say what is no candidate, because images of the data taught it.
     """
 
     given: Dataset
@@ -51,6 +53,7 @@ class Grid:
     candidates: tuple[Candidate, ...]
     outer: Split | None = None
     brought: bool = False
+    remarks: tuple[str, ...] = ()
     done: list[Done] = field(default_factory=list)
 
 
@@ -66,6 +69,8 @@ def prepared(
         dataset = replace(dataset, samples=tuple(replace(s, split=None) for s in dataset.samples))
     heard.said(f"checking {len(dataset)} images")
     findings = check(dataset, heard)
+    chosen, known = untaught(chosen, dataset, heard)
+    findings = with_overlaps(dataset, findings, known)
     write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
     if findings.blocking:
         raise Blocked(
@@ -82,7 +87,8 @@ def prepared(
             "Add images of other slides, plates or donors, or ask for --by-image.",
         )
     grouped = by_unit(dataset, findings, question.fit.by_image)
-    grid = Grid(dataset, grouped, question, findings, units, rows, chosen)
+    remarks = tuple(f"{k} What starts from it is no candidate." for k in known)
+    grid = Grid(dataset, grouped, question, findings, units, rows, chosen, remarks=remarks)
     _set_aside(grid, given, folder, heard)
     return grid
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,24 @@ from cytowell.errors import Blocked, RecipeError, RunError, StorageError, Unknow
 from cytowell.evaluation.metrics import evaluate
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.classical import Fitted
-from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
-from cytowell.learners.frozen import doubts
+from cytowell.learners.contract import Makings, Task
+from cytowell.learners.frozen import Frozen, doubts
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
-from cytowell.runs import story
+from cytowell.runs import story, training_images
 from cytowell.runs.assemble import Assembled, assemble, gather
 from cytowell.runs.lock import LOCK, held
 from cytowell.runs.parts import by_unit, divide, with_parts
 from cytowell.runs.ready import require_ready
 from cytowell.runs.recipe import Recipe
+from cytowell.runs.voice import Voice as Voice
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
 from cytowell.storage import explaining, replacing_folder, write_text, write_with
 from cytowell.types import Dataset, Findings, FloatArray, IntArray, Predictions, Split
+
+HELD = ("validation", "test")
+"""Parts that calibrate and evaluate."""
 
 PROVEN = 64
 """Real images on which PyTorch and ONNX Runtime must agree."""
@@ -51,14 +55,6 @@ class Run:
     def report(self) -> Path:
         """The page to read."""
         return self.folder / "report.html"
-
-
-@dataclass(frozen=True)
-class Voice:
-    """How a run speaks to the person who waits."""
-
-    said: Said = silent
-    ticked: Ticked = unticked
 
 
 def check(
@@ -100,7 +96,9 @@ def check(
     heard.said("looking through the shipped network for doubtful labels")
     part = dataset.take(usable)
     probabilities = np.full((len(dataset), len(dataset.classes)), np.nan)
-    probabilities[usable] = doubts(part, seed, heard.ticked)
+    # A network that these images taught knows their labels, and would doubt none of them.
+    strange = training_images.strangers(Frozen().backbones, part, record, heard)
+    probabilities[usable] = doubts(part, seed, heard.ticked, strange)
     doubted = look(probabilities, ("labels",))
     return checks.join(dataset, {"all": found, "labels": doubted})
 
@@ -181,11 +179,14 @@ def _once(
         raise Blocked(
             " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
         )
+    known = training_images.overlaps(dataset, recipe, heard)
+    findings = training_images.with_overlaps(dataset, findings, known)
+    write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
     made, few = divide(dataset, findings, recipe, split)
     splits.save(made, folder / "split.csv")
     heard.said(f"split: {made.how}")
     grouped = by_unit(dataset, findings, recipe.by_image)
-    makings = _learn(grouped, made, folder, recipe, heard, resume)
+    makings, left = _learn(grouped, made, folder, recipe, heard, resume, known)
     done = assemble(
         makings, grouped, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
@@ -206,7 +207,10 @@ def _once(
         before=before,
         learnt=done.bundle.call(done.learnt) if not few else None,
         out_of_fold=few,
+        no_test=training_images.no_test(left, made.train if few else made.where(*HELD)),
     )
+    if told.no_test:
+        heard.said(told.no_test)
     return _finish(folder, told, done, heard)
 
 
@@ -237,12 +241,15 @@ def _again(
     findings = Findings.from_frame(pd.read_csv(folder / "findings.csv"))
     grouped = by_unit(dataset, findings, recipe.by_image)
     as_weighed, remarks = _as_weighed(recipe, twin)
-    makings = _learn(grouped, joined, folder, as_weighed, heard, resume)
+    known = training_images.overlaps(dataset, recipe, heard)
+    makings, _ = _learn(grouped, joined, folder, as_weighed, heard, resume, known)
     makings = replace(makings, remarks=(*remarks, *makings.remarks))
     done = assemble(
         makings, grouped, joined.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
     seen = story.Final(dataset=dataset, split=joined, recipe=recipe, makings=makings)
+    rows = joined.where("train", *HELD)
+    training_images.write_into(done.bundle, makings, dataset, rows, recipe, heard)
     story.save_bundle(folder / "bundle", done.bundle, seen.origin(), twin.metrics, "twin")
     story.retell(twin.folder, folder, load(folder / "bundle"))
     return Run(folder, folder / "bundle", twin.metrics, joined)
@@ -266,6 +273,10 @@ def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Ru
     metrics = evaluate(told.calls, positive=positive, seed=told.recipe.seed)
     metrics["confusion_decided"] = story.decided_counts(told.calls)
     part = "out of fold" if told.out_of_fold else "test"
+    if told.no_test:
+        part = "training images of what it starts from"
+    rows = told.split.where("train", "validation")
+    training_images.write_into(done.bundle, told.makings, told.dataset, rows, told.recipe, heard)
     story.save_bundle(folder / "bundle", done.bundle, told.origin(), metrics, part)
     bundle = load(folder / "bundle")
     known = frozenset({"truth", "group", "split"})
@@ -278,8 +289,19 @@ def _finish(folder: Path, told: story.Told, done: Assembled, heard: Voice) -> Ru
 
 
 def _learn(
-    dataset: Dataset, made: Split, folder: Path, recipe: Recipe, heard: Voice, resume: bool
-) -> Makings:
+    dataset: Dataset,
+    made: Split,
+    folder: Path,
+    recipe: Recipe,
+    heard: Voice,
+    resume: bool,
+    known: Sequence[training_images.Overlap],
+) -> tuple[Makings, tuple[training_images.Overlap, ...]]:
+    """Give what was learnt, and what of `known` it starts from all the same."""
+    for overlap in known:
+        heard.said(str(overlap))
+    recipe, left = training_images.without(recipe, known)
+    dropped = tuple(f"{k} It is no candidate." for k in known if k not in left)
     learner = registry.load("learners", recipe.learner)
     task = Task(
         dataset=dataset,
@@ -297,16 +319,17 @@ def _learn(
     with _resumable(folder):
         learned = learner.fit(task)
     if isinstance(learned, Fitted):
-        return learned.makings()
+        made_of = learned.makings()
+        return replace(made_of, remarks=(*made_of.remarks, *dropped)), left
     if isinstance(learned, Makings):
-        return learned
+        return replace(learned, remarks=(*learned.remarks, *dropped)), left
     rows = made.validation if len(made.validation) else made.train
     some = [dataset.samples[int(i)] for i in rows[:PROVEN]]
     pixels = _pixels(some, learned.record)
     export = registry.load("exporters", recipe.learner)
     heard.said("exporting, and comparing PyTorch with ONNX Runtime")
     exported: Makings = export(learned, pixels)
-    return exported
+    return replace(exported, remarks=(*exported.remarks, *dropped)), left
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 import cytowell
+from cytowell.checks.issues import shown
 from cytowell.errors import CytowellError, EmptyDataset, RecipeError, RunError
 from cytowell.evaluation.differential import Differential
 from cytowell.evaluation.smear_page import write_smear_page
@@ -21,6 +22,7 @@ from cytowell.runs.run import Voice
 from cytowell.runs.smear_measures import SlideMeasures, SmearOptions, with_sizes
 from cytowell.runs.smear_measures import measured as measured_slide
 from cytowell.runs.smear_report import slides_of
+from cytowell.runs.training_images import overlap
 from cytowell.runtime.bundle import Bundle, load
 from cytowell.runtime.calls import shape
 from cytowell.runtime.finding import CellFinder, finder, objects
@@ -176,6 +178,16 @@ def read_smear(
     if not photographs:
         raise EmptyDataset("No photograph was named.", "Give smear photographs or folders.")
     slides = _slides(photographs, how.by)
+    known = overlap(
+        bundle.name,
+        bundle.facts.training_images,
+        [s.path for s in photographs],
+        bundle.facts.preprocessing,
+        heard,
+    )
+    taught = {p for p, k in zip(known.paths, known.rows, strict=True) if k}
+    if known:
+        heard.said(str(known))
     find = finder("cells", detector=how.detector)
     assert isinstance(find, CellFinder)
     record = bundle.facts.preprocessing
@@ -184,6 +196,9 @@ def read_smear(
     for name in dict.fromkeys(slides.values()):
         rows = [i for i, s in enumerate(found) if slides[s.path] == name]
         mine, measured = measured_slide([found[i] for i in rows], find, record, how)
+        mine_known = [p for p in dict.fromkeys(found[i].path for i in rows) if p in taught]
+        if mine_known:
+            measured = replace(measured, cautions=(*measured.cautions, _known(mine_known, bundle)))
         measures[name] = measured
         for i, sample in zip(rows, mine, strict=True):
             own = {how.by: name} if how.by else {}
@@ -198,6 +213,14 @@ def read_smear(
     texts = shape(calls.frame(frozenset({"group", "box"}))).astype(object)
     counts = count_of(texts.where(texts.notna(), "").astype(str), how.by, None)
     return SmearResults(calls, counts, measures, bundle, how)
+
+
+def _known(paths: Sequence[str], bundle: Bundle) -> str:
+    names = shown([Path(p).name for p in paths])
+    return (
+        f"{len(paths)} of the photographs trained or calibrated {bundle.name!r}, they or copies of "
+        f"them ({names}): their calls are no test of it."
+    )
 
 
 def _slides(photographs: Sequence[Sample], by: str) -> dict[str, str]:

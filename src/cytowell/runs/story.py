@@ -72,6 +72,7 @@ class Told(Final):
     before: Predictions
     learnt: Predictions | None
     out_of_fold: bool
+    no_test: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -171,6 +172,7 @@ def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -
         "promise": bundle.facts.origin.get("promise"),
         "synthetic": told.dataset.synthetic,
         "notes": _notes(told),
+        "no_test": told.no_test,
         "caveats": _caveats(told.dataset),
         "balance": _balance(told.dataset, told.split),
         "split_how": told.split.how,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cytowell.checks.training_images import TrainingImages
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images import Preprocessing
 from cytowell.runtime.bundle import MapSlice, load
@@ -17,7 +18,10 @@ from cytowell.runtime.session import Session
 
 @dataclass(frozen=True)
 class FrozenBackbone:
-    """A network, how it wants its images, and which features are means of which map."""
+    """A network, how it wants its images, and which features are means of which map.
+
+    `training_images` is what is recorded of the images that taught it, None for nothing.
+    """
 
     name: str
     model: bytes
@@ -26,6 +30,7 @@ class FrozenBackbone:
     maps: tuple[MapSlice, ...]
     origin: dict[str, Any]
     digest: str
+    training_images: TrainingImages | None = None
 
 
 def open_backbone(place: Path, name: str) -> FrozenBackbone:
@@ -47,6 +52,7 @@ def open_backbone(place: Path, name: str) -> FrozenBackbone:
             facts.maps,
             facts.origin,
             hashlib.sha256(bundle.model).hexdigest(),
+            facts.training_images,
         )
     record: dict[str, Any] = {}
     if (place / "backbone.json").is_file():

@@ -2,7 +2,7 @@
 
 bundle.json      kind, format, classes, preprocessing, temperature, thresholds, origin
 backbone.onnx    upright RGB uint8 (N, H, W, 3) to `features` (N, D) and the maps behind them
-head.npz         weight (C, D) and bias (C,), affine on the features
+head.npz         weight (C, D) and bias (C,), affine on the features; which images taught it
 statistics.npz   what the training images look like in feature space
 MODEL_CARD.md    the same for people
 SHA256SUMS       of every file above, verified at loading
@@ -26,6 +26,7 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from cytowell import registry
+from cytowell.checks.training_images import TrainingImages
 from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
 from cytowell.images.inflate import arrays_in
 from cytowell.images.limits import IN_MEMORY, Budget
@@ -224,6 +225,9 @@ class Bundle:
             if self.subclasses is not None:
                 own = self.subclasses.head
                 arrays |= {"subclass_weight": own.weight, "subclass_bias": own.bias}
+            if self.facts.training_images is not None:
+                # Beside the head, whose further arrays every earlier version leaves alone.
+                arrays |= self.facts.training_images.arrays()
             np.savez(beside / "head.npz", **arrays)
             if self.statistics is not None:
                 np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
@@ -290,6 +294,7 @@ def load(bundle: str | Path) -> Bundle:
         facts = Facts.from_json(record)
         arrays = _arrays(folder / "head.npz", contents)
         head = _head(arrays, "weight", "bias", len(facts.classes))
+        facts = replace(facts, training_images=TrainingImages.from_arrays(arrays))
         kinds = None
         if facts.subclasses:
             own = _head(arrays, "subclass_weight", "subclass_bias", len(facts.subclasses))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from cytowell.checks.training_images import TrainingImages
 from cytowell.images import Preprocessing
 from cytowell.runtime.sealed import FORMAT, classes_of
 
@@ -44,6 +45,9 @@ class Facts:
         The same of the calls that were decided; empty where a bundle does not say.
     origin
         Data hash, split hash, versions, seed, command, licences: names and values.
+    training_images
+        The photographs that taught or calibrated it or what it started from, as the head's file has
+        them; None where nobody recorded them.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +65,7 @@ class Facts:
     origin: dict[str, Any] = field(default_factory=dict)
     kind: str = "classifier"
     subclasses: tuple[tuple[str, str], ...] = ()
+    training_images: TrainingImages | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as it is written, in the earliest format that can say it."""

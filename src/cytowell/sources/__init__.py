@@ -41,8 +41,8 @@ def read(
     source
         A registered source; chosen by what `path` is without it.
     group_pattern
-        A regular expression whose first bracket, found in a file's name, is its group (slide,
-        donor, plate).
+        A regular expression whose first bracket, found in a file's name or else in its path below
+        `path`, is its group (slide, donor, plate).
     into
         A new folder into which an archive is unpacked; the cache without it.
     within
@@ -81,7 +81,7 @@ def read(
     check_labels(dataset.classes, str(path))
     dataset = with_roboflow_groups(dataset)
     if group_pattern:
-        dataset = with_groups(dataset, group_pattern)
+        dataset = with_groups(dataset, group_pattern, place if place.is_dir() else place.parent)
     else:
         dataset = with_proposal(dataset)
     beside = place if place.is_dir() else place.parent

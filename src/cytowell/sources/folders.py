@@ -1,8 +1,9 @@
-"""A folder of class folders: the first level is the class, deeper ones a sub-class."""
+"""A folder of class folders: the first level is the class, a deeper one the slide or donor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cytowell.errors import DatasetError, EmptyDataset
@@ -13,6 +14,9 @@ from cytowell.types import Dataset, Sample, printable
 
 def read(path: Path) -> Dataset:
     """Read class folders, below a ``train/valid/test`` level or not.
+
+    Folders in class folders are groups: images of one stay on one side of a split, and folders of
+    one name in several classes are one group. Where they name kinds, ask for `read_kinds`.
 
     Images that lie in no class folder are unlabelled. Links are followed once; hidden files and
     files that have no image's ending are skipped, and that is said.
@@ -25,6 +29,26 @@ def read(path: Path) -> Dataset:
         If a folder may not be looked into: learning from the rest would go unnoticed. If a name
         is not UTF-8.
     """
+    kinds = read_kinds(path)
+    deeper = {s.subclass for s in kinds.samples if s.label is not None}
+    samples = tuple(replace(s, subclass=None) for s in kinds.samples)
+    if len(deeper) < 2:
+        return replace(kinds, samples=samples)  # one folder in every class separates nothing
+    pairs = zip(samples, kinds.samples, strict=True)
+    # The uppermost of several levels: a donor's slides are no more apart than a slide's fields.
+    grouped = tuple(
+        replace(s, group=(own.subclass or "").split("/")[0] or None) for s, own in pairs
+    )
+    count = len({s.group for s in grouped} - {None})
+    note = (
+        f"{count} folders within the class folders are {count} groups (slides, plates or donors); "
+        "no group is divided between training and test. If they are kinds of cells: --source kinds."
+    )
+    return replace(kinds, samples=grouped, notes=(*kinds.notes, note))
+
+
+def read_kinds(path: Path) -> Dataset:
+    """Read class folders of which the deeper ones name kinds within the class; raises as `read`."""
     found: list[Path] = []
     skipped: list[Path] = []
     closed: list[Path] = []

@@ -40,8 +40,15 @@ def with_roboflow_groups(dataset: Dataset) -> Dataset:
     return replace(dataset, samples=samples, notes=(*dataset.notes, note))
 
 
-def with_groups(dataset: Dataset, pattern: str) -> Dataset:
-    """Take a file name's part in the pattern's first bracket for its group.
+def with_groups(dataset: Dataset, pattern: str, root: Path | None = None) -> Dataset:
+    """Take the part of a file's name, or of its path, in the pattern's first bracket for its group.
+
+    It is looked for in the names; where one does not fit, in every path.
+
+    Parameters
+    ----------
+    root
+        The folder that paths are told from; they are whole without it.
 
     Raises
     ------
@@ -56,15 +63,18 @@ def with_groups(dataset: Dataset, pattern: str) -> Dataset:
         raise DatasetError(
             f"{pattern!r} has no bracket.", "Put the part that names the group in brackets."
         )
+    found = [expression.search(Path(s.path).name) for s in dataset.samples]
+    if any(match is None or match[1] is None for match in found):
+        found = [expression.search(_relative(s.path, root)) for s in dataset.samples]
     groups = []
-    for s in dataset.samples:
-        found = expression.search(Path(s.path).name)
-        if found is None:
+    for s, match in zip(dataset.samples, found, strict=True):
+        if match is None or match[1] is None:
             raise DatasetError(
-                f"{s.path} does not match the group pattern {pattern!r}.",
+                f"{s.path} does not match the group pattern {pattern!r}, neither its name nor "
+                f"{_relative(s.path, root)!r}.",
                 "Widen the pattern, or give groups in a table's column.",
             )
-        groups.append(found[1])
+        groups.append(match[1])
     if _fixes_label(dataset.samples, groups):
         raise DatasetError(
             f"The group pattern {pattern!r} gives groups that tell the label "
@@ -73,6 +83,14 @@ def with_groups(dataset: Dataset, pattern: str) -> Dataset:
         )
     samples = tuple(replace(s, group=g) for s, g in zip(dataset.samples, groups, strict=True))
     return replace(dataset, samples=samples)
+
+
+def _relative(path: str, root: Path | None) -> str:
+    """Give a path from a folder on, with / between its parts."""
+    place = Path(path)
+    if root is not None and place.is_relative_to(root):
+        place = place.relative_to(root)
+    return place.as_posix()
 
 
 def _fixes_label(samples: Sequence[Sample], groups: Sequence[str]) -> bool:

@@ -134,7 +134,9 @@ def learn(job: Job) -> Learnt:
         optimizer.load_state_dict(stored["optimizer"])
         state = Progress.from_record(stored["state"])
         job.said(f"going on from step {state.step}")
-    board = Board(job.folder.parent / "tensorboard", state.step)
+    # What was written at an answered step stays: it will not be asked a second time.
+    lost = state.step + int(0 < state.step <= _asked(state))
+    board = Board(job.folder.parent / "tensorboard", lost)
     gear = _Gear(fabric, network, average, optimizer, state, board, origin)
     try:
         _phases(job, gear)

@@ -161,7 +161,11 @@ def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
         optimizer.load_state_dict(stored["optimizer"])
         state = State.from_record(stored["state"])
         job.said(f"going on from step {state.step}")
-    board = Board(job.folder.parent / "tensorboard", state.step) if fabric.is_global_zero else None
+    board = None
+    if fabric.is_global_zero:
+        # What was written at an answered step stays: it will not be asked a second time.
+        lost = state.step + int(0 < state.step <= state.asked)
+        board = Board(job.folder.parent / "tensorboard", lost)
     objective = Objective(s, job.labels, job.second_labels, len(job.classes), fabric.device)
     gear = Gear(fabric, wrapped, average, optimizer, objective, state, board)
     try:
