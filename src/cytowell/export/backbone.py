@@ -23,7 +23,9 @@ def export_backbone(name: str, out: Path, size: int = 224, weights: str = "") ->
     exported = to_onnx(backbone, size, half=True)
     origin = backbone.provenance
     record = {
-        "preprocessing": Preprocessing(size=size).to_json(),
+        "preprocessing": Preprocessing(
+            size=size, interpolation=backbone.interpolation
+        ).to_json(),
         "maps": [[m.name, m.start, m.stop] for m in exported.maps],
         "origin": {
             "architecture": origin.architecture,
