@@ -121,7 +121,7 @@ def test_a_broken_config_is_named(text: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_config_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(WeightsUnavailable, match="no folder with config.json"):
+    with pytest.raises(WeightsUnavailable, match=r"no folder with config\.json"):
         build(f"local-dir:{tmp_path}", "")
 
 
@@ -140,7 +140,9 @@ def test_an_interpolation_that_is_not_known_is_said(tmp_path: Path) -> None:
 def test_the_licence_of_a_file_is_not_that_of_timm_s_weights(tmp_path: Path) -> None:
     assert timm.create_model(SMALL).pretrained_cfg["license"]
     save_file(network(1).state_dict(), tmp_path / "w.safetensors")
-    assert build(f"timm:{SMALL}", str(tmp_path / "w.safetensors")).provenance.licence == "not stated"
+    assert (
+        build(f"timm:{SMALL}", str(tmp_path / "w.safetensors")).provenance.licence == "not stated"
+    )
 
 
 @torch.no_grad()

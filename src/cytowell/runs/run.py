@@ -59,6 +59,8 @@ class Voice:
 
     said: Said = silent
     ticked: Ticked = unticked
+    loggers: tuple[str, ...] = ()
+    """Experiment trackers that hear of it too, by name."""
 
 
 def check(
@@ -207,7 +209,11 @@ def _once(
         learnt=done.bundle.call(done.learnt) if not few else None,
         out_of_fold=few,
     )
-    return _finish(folder, told, done, heard)
+    run = _finish(folder, told, done, heard)
+    if heard.loggers:
+        report = registry.part("cytowell.training.loggers:report")
+        report(heard.loggers, folder, recipe.settings, run.metrics, heard.said)
+    return run
 
 
 def _named(calls: Predictions, dataset: Dataset, rows: IntArray) -> Predictions:
@@ -292,6 +298,7 @@ def _learn(
         resume=resume,
         said=heard.said,
         ticked=heard.ticked,
+        loggers=heard.loggers,
     )
     heard.said(f"learning from {len(made.train)} images ({recipe.learner})")
     with _resumable(folder):

@@ -27,6 +27,7 @@ from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.settings import essence
 from cytowell.sources.names import kinds
+from cytowell.training import rate_finder
 from cytowell.training.loop import Job, Material, train
 from cytowell.training.memory import FEWEST, halved, is_memory, too_little
 from cytowell.training.mixstyle import attach
@@ -34,6 +35,7 @@ from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
 from cytowell.training.sides import fitting_phases
+from cytowell.training.teachers import opened, taught
 from cytowell.types import Dataset, Pixels
 
 CENTRES = (0.83, 0.7, 0.6, 0.5)
@@ -116,20 +118,15 @@ class FinetuneLearner:
         if s.mixstyle:
             attach(backbone.body, s.mixstyle)
         task.folder.mkdir(parents=True, exist_ok=True)
-        job = Job(
-            settings=s,
-            seed=task.seed,
-            classes=learn.classes,
-            labels=learn.labels,
-            second_labels=second,
-            judge_labels=judge.labels,
-            folder=task.folder / "checkpoints",
-            fingerprint=_fingerprint(task, learn, judge, record),
-            material=Materials(learn, judge, record),
-            said=task.said,
-            ticked=task.ticked,
-            pointed=task.pointed,
-        )
+        job = _job(task, learn, judge, second, record)
+        if s.teachers:
+            remarks.append(f"Distilled from {', '.join(s.teachers)}.")
+        if s.find_rate:
+            rate, said = rate_finder.found(job, network, task.folder)
+            task.said(said)
+            remarks.append(said)
+            s = replace(s, rate=rate or s.rate)
+            job = replace(job, settings=s, fingerprint=f"{job.fingerprint}/{s.rate:g}")
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
         parents = _parents(learn, subclasses, second)
@@ -166,9 +163,7 @@ class FinetuneLearner:
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
-        whole = replace(
-            task.reading, size=s.size, crop=1.0, interpolation=backbone.interpolation
-        )
+        whole = replace(task.reading, size=s.size, crop=1.0, interpolation=backbone.interpolation)
         if whole.cell is not None:
             return whole, []
         if s.crop != "auto":
@@ -213,6 +208,39 @@ def widest(right: Mapping[float, npt.NDArray[np.bool_]]) -> float:
 
 
 LEARNER = FinetuneLearner()
+
+
+def _job(
+    task: Task,
+    learn: Dataset,
+    judge: Dataset,
+    second: npt.NDArray[np.int64],
+    record: Preprocessing,
+) -> Job:
+    """Give the loop's job; teachers are heard here, once."""
+    s: Finetune = task.settings
+    mark, soft = _fingerprint(task, learn, judge, record), None
+    if s.teachers:
+        bundles = opened(s.teachers, learn.classes)
+        task.said(f"asking {len(bundles)} teachers about {len(learn)} training images")
+        soft = taught(bundles, learn, task.ticked)
+        mark = "/".join([mark, *(b.digest[:16] for b in bundles)])
+    return Job(
+        settings=s,
+        seed=task.seed,
+        classes=learn.classes,
+        labels=learn.labels,
+        second_labels=second,
+        judge_labels=judge.labels,
+        folder=task.folder / "checkpoints",
+        fingerprint=mark,
+        material=Materials(learn, judge, record),
+        said=task.said,
+        ticked=task.ticked,
+        pointed=task.pointed,
+        soft=soft,
+        loggers=task.loggers,
+    )
 
 
 def _subclasses(
