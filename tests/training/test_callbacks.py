@@ -234,10 +234,10 @@ def test_a_tracker_hears_settings_losses_and_figures_in_one_run(
     _, curve = train(replace(job, loggers=("ours",)), network, resume=False)
     first = Kept.made[0].told
     assert first[0] == ("settings", job.settings.rate)
-    points = [given for given in first[1:-1] if "validation_loss" in given[1]]
+    points = [given for given in first[1:-1] if "validation/loss" in given[1]]
     assert [step for step, _ in points] == [p.step for p in curve]
-    assert points[-1][1]["validation_loss"] == curve[-1].validation_loss
-    assert [step for step, given in first[1:-1] if "loss/step" in given] == [10]
+    assert points[-1][1]["validation/loss"] == curve[-1].validation_loss
+    assert [step for step, given in first[1:-1] if "step/loss" in given] == [10]
     assert first[-1] == "success"
     folder = job.folder.parent
     assert json.loads((folder / loggers.IDS).read_text()) == {"ours": "run-1"}
@@ -291,9 +291,9 @@ def test_mlflow_really_logs_into_its_file_store(
     assert run.info.status == "FINISHED"
     assert run.data.params["rate"] == str(job.settings.rate)
     assert run.data.metrics["test/accuracy"] == 0.75
-    logged = client.get_metric_history(run.info.run_id, "validation_loss")
+    logged = client.get_metric_history(run.info.run_id, "validation/loss")
     assert [(m.step, m.value) for m in logged] == [(p.step, p.validation_loss) for p in curve]
-    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss/step")] == [10]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "step/loss")] == [10]
 
 
 @pytest.mark.skipif(find_spec("wandb") is None, reason="Weights & Biases is not installed")
@@ -310,4 +310,4 @@ def test_weights_and_biases_keeps_a_run_offline(
     name = json.loads((folder / loggers.IDS).read_text())["wandb"]
     assert written.name == f"run-{name}.wandb"
     held = written.read_bytes()
-    assert all(word in held for word in (b"validation_loss", b"loss/step", b"label_smoothing"))
+    assert all(word in held for word in (b"validation/loss", b"step/loss", b"label_smoothing"))

@@ -121,12 +121,17 @@ class Tracker:
     def on_train_batch_end(self, step: int, loss: float, rate: float) -> None:
         """Log loss and rate of a step in ten."""
         if step % EVERY == 0:
-            self._try("log_metrics", {"loss/step": loss, "rate/step": rate}, step)
+            self._try("log_metrics", {"step/loss": loss, "step/rate": rate}, step)
 
     def on_validation_end(self, point: Curve) -> None:
         """Log an answer of the validation part."""
-        names = [f.name for f in fields(point) if f.name not in ("step", "seconds")]
-        self._try("log_metrics", {n: float(getattr(point, n)) for n in names}, point.step)
+        found = {}
+        for field in fields(point):
+            part, _, figure = field.name.partition("_")
+            # No name may be the folder of another: MLflow's store has a file for each.
+            name = f"{part}/{figure}" if part in ("train", "validation") else f"at/{field.name}"
+            found[name] = float(getattr(point, field.name))
+        self._try("log_metrics", found, point.step)
 
     def figures(self, settings: dict[str, Any], metrics: dict[str, Any]) -> None:
         """Log the figures of the test part; the settings too, where no training logged them."""
@@ -154,9 +159,7 @@ class Tracker:
                 make = registry.load("loggers", self.name)
                 self._logger = make(self.folder, self._kept().get(self.name, ""))
             getattr(self._logger, method)(*given)
-        except (
-            Exception
-        ) as error:  # a server that does not answer, a full disk, a version of its own
+        except Exception as error:  # a server away, a full disk, its own version
             self._failed = True
             first = (str(error) or type(error).__name__).splitlines()[0]
             self.said(f"{self.name} failed ({first}): the training goes on without it")
