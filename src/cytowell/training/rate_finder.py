@@ -21,7 +21,8 @@ from lightning.fabric import Fabric
 
 from cytowell.models.classifier import Classifier
 from cytowell.storage import write_frame, write_text
-from cytowell.training.loop import Job, draw
+from cytowell.training.draws import draw
+from cytowell.training.loop import Job
 from cytowell.training.objective import Objective
 from cytowell.training.schedule import optimizer_of
 from cytowell.types import FloatArray
