@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -87,6 +88,12 @@ TABLE: dict[str, dict[str, str]] = {
         "single-hit": "cytowell.plates.titre:single_hit",
         "bayesian-logit": "cytowell.plates.slope:bayesian_logit",
     },
+    "augmentations": {},
+    "callbacks": {},
+    "loggers": {
+        "mlflow": "cytowell.training.loggers:mlflow",
+        "wandb": "cytowell.training.loggers:wandb",
+    },
     "bundles": {
         "blood": "cytowell.weights:blood",
         "imagenet": "cytowell.weights:imagenet",
@@ -115,6 +122,8 @@ EXTRAS = {
     "pg8000": "postgres",
     "ray": "scale",
     "optuna": "tune",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
     "pi_heif": "heic",
 }
 
@@ -138,6 +147,23 @@ def did_you_mean(wanted: str, known: list[str]) -> str:
     close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Known: {', '.join(sorted(known))}."
+
+
+def require(kind: str, wanted: Sequence[str]) -> None:
+    """Refuse a name that a kind of part has not; nothing is imported.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest name, or how a package names its own where there are none.
+    """
+    known = names(kind) if wanted else {}
+    for name in wanted:
+        if name not in known:
+            remedy = did_you_mean(name, [*known])
+            if not known:
+                remedy = f'A package names its own as entry points of "cytowell.{kind}".'
+            raise UnknownName(f"There is no {name!r} among the {kind}.", remedy)
 
 
 def load(kind: str, name: str) -> Any:

@@ -78,6 +78,13 @@ def command(
     choose: Annotated[
         bool, typer.Option("--choose", help="Refit and export the cheapest of the best.")
     ] = False,
+    distill: Annotated[
+        bool,
+        typer.Option(
+            "--distill",
+            help="With --choose and --folds: the folds' networks teach the one that is delivered.",
+        ),
+    ] = False,
     tune: Annotated[
         int,
         typer.Option(
@@ -130,6 +137,7 @@ def command(
             permutation_control=permutation_control,
             choose=choose,
             tune=tune,
+            distill=distill,
             new_split=new_split,
             engine=engine,
             jobs=jobs,

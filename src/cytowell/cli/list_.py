@@ -12,7 +12,7 @@ from cytowell.errors import UnknownName
 NAME = "list"
 KINDS = (
     "sources", "writers", "checks", "learners", "backbones", "detectors", "titre-rules",
-    "layouts", "bundles",
+    "layouts", "bundles", "augmentations", "callbacks", "loggers",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from cytowell.cli.options import (
     QuietOption,
     SourceOption,
     WindowOption,
+    names,
     reading,
 )
 from cytowell.cli.voice import speaking
@@ -68,6 +69,20 @@ def command(
         ),
     ] = None,
     rate: Annotated[float | None, _of_network("rate")] = None,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help=_help(Finetune, "find_rate"))
+    ] = False,
+    callbacks: Annotated[
+        str, typer.Option(help=_help(Finetune, "callbacks"), metavar="NAMES", show_default=False)
+    ] = "",
+    loggers: Annotated[
+        str,
+        typer.Option(
+            help="Experiment trackers that hear of the training: mlflow, wandb, one's own.",
+            metavar="NAMES",
+            show_default=False,
+        ),
+    ] = "",
     final: Annotated[
         bool, typer.Option("--final", help="Then learn once more, from the test part too.")
     ] = False,
@@ -78,10 +93,17 @@ def command(
     new_split: Annotated[bool, _of_run("new_split", "--new-split")] = False,
     by_image: Annotated[bool, _of_run("by_image", "--by-image")] = False,
     backbone: Annotated[
-        str, typer.Option(help="Network to start from, or ONNX file or bundle for frozen.")
+        str,
+        typer.Option(
+            help="Network to start from: a name of cytowell list backbones, timm:NAME, "
+            "hf-hub:OWNER/MODEL, a folder with config.json; for frozen an ONNX file or bundle too."
+        ),
     ] = "",
     weights: Annotated[
-        str, typer.Option(help="File or bundle with first weights (finetune).")
+        str,
+        typer.Option(
+            help="File or bundle with first weights (finetune, or frozen with timm:NAME)."
+        ),
     ] = "",
     source: SourceOption = "",
     group_pattern: GroupOption = "",
@@ -108,12 +130,21 @@ def command(
             backbone,
             weights,
             {k: v for k, v in top.items() if v is not None},
-            {"epochs": epochs, "batch": batch, "side": side, "rate": rate},
+            {
+                "epochs": epochs,
+                "batch": batch,
+                "side": side,
+                "rate": rate,
+                "find_rate": find_rate or None,
+                "callbacks": names(callbacks) or None,
+            },
         )
         made, sentences = registry.part("cytowell.runs.recipe:from_flags")(flags)
         # A reading that cannot hold is refused before anything is written.
         _ = made.reading
         registry.part("cytowell.runs.ready:require_names")(made)
+        if tracked := names(loggers):
+            registry.part("cytowell.training.loggers:require")(tracked)
         for sentence in sentences:
             speaker.said(sentence)
         dataset = cytowell.read(data, source or None, made.group_pattern)
@@ -122,7 +153,7 @@ def command(
         given = None
         if split:
             given = registry.part("cytowell.splits:load")(Path(split), dataset)
-        voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked)
+        voice = registry.part("cytowell.runs.run:Voice")(speaker.said, speaker.ticked, tracked)
         run = cytowell.train(dataset, out, made, given, final, resume, voice)
     percent_range = registry.part("cytowell.evaluation.verdict:percent_range")
     shown = "synthetic images" if dataset.synthetic else f"{run.metrics['n']} images"

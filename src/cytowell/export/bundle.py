@@ -65,9 +65,10 @@ def export(trained: Trained, pixels: Pixels) -> Makings:
 def _expected(settings: Finetune) -> Expected:
     """Give the temperature that smoothed labels need: they teach a network to be less sure.
 
-    With a smoothing of 0.1, bundles whose validation part was large needed about `SMOOTHED`.
+    With a smoothing of 0.1, bundles whose validation part was large needed about `SMOOTHED`. What
+    teachers need beside it is not known.
     """
-    if _refit(settings) or not settings.label_smoothing:
+    if _refit(settings) or not settings.label_smoothing or settings.teachers:
         return UNKNOWN
     return Expected(SMOOTHED ** (settings.label_smoothing / 0.1), SMOOTHED_DOUBT)
 

@@ -52,6 +52,10 @@ def unpointed(point: Curve) -> None:
     """Hear nothing."""
 
 
+class StopTraining(Exception):
+    """Raised by a callback in `on_validation_end` to end the training and keep what is learnt."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be learnt.
@@ -68,6 +72,8 @@ class Task:
         Channels and window of the images; size and crop are the learner's to choose.
     resume
         Whether to go on from the folder's checkpoint.
+    loggers
+        Names of experiment trackers that hear of the training.
     """
 
     dataset: Dataset
@@ -81,6 +87,7 @@ class Task:
     said: Said = silent
     ticked: Ticked = unticked
     pointed: Pointed = unpointed
+    loggers: tuple[str, ...] = ()
 
 
 class Learner(Protocol):

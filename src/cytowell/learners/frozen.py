@@ -23,7 +23,7 @@ from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
 from cytowell.learners.linear import choose_strength, fit_head, folds, out_of_fold
-from cytowell.learners.settings import Frozen
+from cytowell.learners.settings import CHECKPOINTS, Frozen
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -223,7 +223,10 @@ def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candid
 
 
 def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:
-    """Open registered bundles that are there, bundle folders and ONNX files.
+    """Open registered bundles that are there, bundle folders, ONNX files and named checkpoints.
+
+    A checkpoint of `CHECKPOINTS`, from the weights that follow ``@`` if any do, is exported once;
+    for that alone PyTorch is needed.
 
     Raises
     ------
@@ -237,6 +240,10 @@ def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:
             if not place.exists():
                 continue
             found.append(open_backbone(place, name))
+        elif name.startswith(CHECKPOINTS):
+            checkpoint, _, weights = name.partition("@")
+            place = registry.part("cytowell.export.backbone:cached", name)(checkpoint, weights)
+            found.append(open_backbone(place, checkpoint))
         else:
             found.append(open_backbone(Path(name), Path(name).name))
     if not found:

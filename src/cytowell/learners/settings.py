@@ -10,6 +10,9 @@ from cytowell.settings import setting, settings
 INPUTS = ("descriptors", "features")
 """What a classical learner may see: plain descriptors, or features of a frozen network."""
 
+CHECKPOINTS = ("timm:", "hf-hub:", "local-dir:")
+"""What a name begins with that is a checkpoint of timm's, of the hub's or of a folder's."""
+
 BALANCES = ("none", "balanced", "smote")
 
 CLASSICAL = ("random-forest", "svm", "logistic-regression", "gradient-boosting", "knn")
@@ -27,7 +30,8 @@ class Frozen:
     backbones: Annotated[
         tuple[str, ...],
         setting(
-            "Registered bundles, bundle folders or ONNX files; the best is kept.",
+            "Registered bundles, bundle folders, ONNX files or checkpoints (timm:NAME@FILE); the "
+            "best is kept.",
             example='["imagenet"]',
         ),
     ] = ("imagenet", "blood")

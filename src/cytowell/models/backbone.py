@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cytowell.errors import RecipeError, UnknownName
-from cytowell.models.names import suggestion
+from cytowell.models.names import PLACES, suggestion
 
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((),),
@@ -30,6 +30,8 @@ class Provenance:
     architecture: str
     weights: str
     licence: str
+    preprocessing: str = ""
+    """Where normalisation, interpolation and side were read, where a checkpoint was named."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,12 @@ class Backbone(nn.Module):
     views
         1, 2 or 4 mirror images that are looked at, their maps turned back and averaged: what is
         the same thing mirrored is then called the same. Features stay means of maps.
+    interpolation
+        How images are resized for it.
     """
 
     views = 1
+    interpolation = "bilinear"
     mean: Tensor
     std: Tensor
 
@@ -238,7 +243,7 @@ def timm_body(name: str) -> tuple[nn.Module, dict[str, Any]]:
         With the nearest name that timm has.
     """
     architecture = name.removeprefix("timm/")
-    if not name.startswith("hf-hub:") and not timm.is_model(architecture.split(".")[0]):
+    if not name.startswith(PLACES) and not timm.is_model(architecture.split(".")[0]):
         raise UnknownName(f"There is no backbone {name!r}.", suggestion(architecture))
     try:
         body = timm.create_model(architecture, pretrained=False, num_classes=0)

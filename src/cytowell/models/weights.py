@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,15 @@ from cytowell.storage import sha256
 NOTHING = "nothing"
 """What `weights` says of a network that starts from random numbers: never unasked."""
 
+NESTED = ("state_dict", "state_dict_ema", "model_ema", "teacher", "model", "average", "student")
+"""Where checkpoints of training programs hold the network; DINOv2's, and so DinoBloom's, hold the
+averaged one as `teacher`."""
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Names of the weights in a folder as the hub has it, beside ``config.json``."""
+
+PICKLED = (".pt", ".pth", ".bin")
+
 
 def load_into(body: nn.Module, weights: str) -> str:
     """Fill a body from a file or a bundle; give the sentence that the bundle will say.
@@ -27,9 +39,10 @@ def load_into(body: nn.Module, weights: str) -> str:
     Parameters
     ----------
     weights
-        A ``.safetensors`` file, a state dict in a ``.pt``/``.pth`` file (read without running
-        code), an ``.onnx`` file whose initialisers keep their PyTorch names, or a bundle's or
-        run's folder.
+        A ``.safetensors`` file; a state dict in a ``.pt``, ``.pth`` or ``.bin`` file (read without
+        running code), alone or inside a training program's checkpoint, its names with or without
+        a prefix; an ``.onnx`` file whose initialisers keep their PyTorch names; a bundle's or
+        run's folder; a folder as the hub has it.
 
     Raises
     ------
@@ -38,15 +51,15 @@ def load_into(body: nn.Module, weights: str) -> str:
         transformer's positions are of another side and cannot be taken as they are.
     """
     file = weights_file(weights)
-    state = _read(file)
+    state = without_prefix(_read(file), body.state_dict())
     _take_positions(body, state)
+    state = _converted(body, state)
     own = body.state_dict()
     fitting: dict[str, Tensor] = {}
     for key in own:
-        for candidate in (key, f"body.{key}", f"module.{key}"):
-            value = state.get(candidate)
-            if isinstance(value, Tensor) and value.shape == own[key].shape:
-                fitting[key] = value.float() if value.is_floating_point() else value
+        value = state.get(key)
+        if isinstance(value, Tensor) and value.shape == own[key].shape:
+            fitting[key] = value.float() if value.is_floating_point() else value
     wanted = [k for k in own if "num_batches" not in k]
     found = sum(k in fitting for k in wanted)
     if found < 0.9 * len(wanted):
@@ -64,10 +77,45 @@ def load_into(body: nn.Module, weights: str) -> str:
     return f"file {file.name}, sha256 {sha256(file)[:16]}"
 
 
+def without_prefix(state: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
+    """Take off what a training program has put before a network's own names.
+
+    ``module.``, ``backbone.``, ``encoder.model.`` and the like: the prefix under which most of the
+    names `own` are found, if it is more than half of them.
+    """
+    known = set(own)
+    counts: Counter[str] = Counter()
+    for key in state:
+        start = 0
+        while True:
+            if key[start:] in known:
+                counts[key[:start]] += 1
+            start = key.find(".", start) + 1
+            if not start:
+                break
+    prefix = max(counts, key=lambda p: (counts[p], -len(p)), default="")
+    if 2 * counts[prefix] <= len(known):
+        return state
+    return {key[len(prefix) :]: v for key, v in state.items() if key.startswith(prefix)}
+
+
+def _converted(body: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Let timm rename what the network's authors named otherwise, where names are missing."""
+    convert = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+    if convert is None or all(key in state for key in body.state_dict()):
+        return state
+    # A few bytes can say to be billions of numbers, which a conversion would write out.
+    if not all(isinstance(v, Tensor) and v.is_contiguous() for v in state.values()):
+        return state
+    converted = None
+    with suppress(Exception):  # what it cannot convert is refused below, by its number of tensors
+        converted = convert(dict(state), body)
+    return dict(converted) if isinstance(converted, dict) else state
+
+
 def _take_positions(body: Any, state: dict[str, Any]) -> None:
     """Give a vision transformer the side that stored positions (1, tokens, D) are for."""
-    names = ("pos_embed", "body.pos_embed", "module.pos_embed")
-    stored = next((state[name] for name in names if name in state), None)
+    stored = state.get("pos_embed")
     own = getattr(body, "pos_embed", None)
     if own is None or not isinstance(stored, Tensor) or not hasattr(body, "set_input_size"):
         return
@@ -90,7 +138,8 @@ def weights_file(weights: str) -> Path:
     """
     place = Path(weights)
     folders = (place, place / "bundle")
-    inside = [f / name for f in folders for name in ("backbone.onnx", "detector.onnx")]
+    networks = ("backbone.onnx", "detector.onnx", *HUB_FILES)
+    inside = [f / name for f in folders for name in networks]
     for file in (place, *inside):
         if file.is_file():
             return file
@@ -100,19 +149,21 @@ def weights_file(weights: str) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    if file.suffix in (".pt", ".pth"):
+    if file.suffix in PICKLED:
         try:
             state: Any = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
             raise BundleRefused(
                 f"{file} is more than a table of tensors.", "Save it as .safetensors."
             ) from error
-        return dict(state.get("state_dict", state)) if isinstance(state, dict) else {}
+        if not isinstance(state, dict):
+            return {}
+        return dict(next((state[n] for n in NESTED if isinstance(state.get(n), dict)), state))
     readers: dict[str, Callable[[Path], dict[str, Tensor]]]
     readers = {".onnx": _onnx_initialisers, ".safetensors": load_file}
     if file.suffix not in readers:
         raise WeightsUnavailable(
-            f"{file} is no weights file.", "Give .safetensors, .pt, .pth, .onnx or a bundle."
+            f"{file} is no weights file.", "Give .safetensors, .pt, .pth, .bin, .onnx or a bundle."
         )
     try:
         return dict(readers[file.suffix](file))

@@ -6,6 +6,7 @@
 ``finetune``                 the default network, fine-tuned
 ``resnet-50``, any network   that network, fine-tuned; ``a+b`` is two of them side by side
 ``contrastive:NETWORK``      supervised contrasts first, then a linear head
+``timm:NAME``, ``hf-hub:..`` any checkpoint by name, fine-tuned
 ``network@FILE``             any of these networks from weights of its own; ``@nothing`` from none
 """
 
@@ -136,12 +137,13 @@ def fitted(settings: Any, fit: Fit, images: int) -> Any:
 
 def _candidate(word: str, fit: Fit) -> Candidate:
     hub = word.startswith("hf-hub:")
+    named = hub or word.startswith("timm:")
     said, _, weights = (word, "", "") if hub else word.partition("@")
     name, _, detail = said.partition(":")
     learners = registry.names("learners")
     common: dict[str, Any] = {"seed": fit.seed, "by_image": fit.by_image}
-    if hub:
-        name, detail = "finetune", word
+    if named:
+        name, detail = "finetune", said
     trains = name in NETWORKS or (name not in KNOBS and name not in learners)
     if weights and not trains:
         raise RecipeError(f"{word}: {name} starts from no weights.", "Leave out what follows @.")

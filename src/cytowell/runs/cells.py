@@ -53,6 +53,8 @@ class Cell:
         Positions in the data set.
     permuted
         Whether labels were shuffled between units: the control that must fall to chance.
+    keeps_bundle
+        Whether its bundle stays in its folder, to teach another.
     """
 
     candidate: Candidate
@@ -64,6 +66,7 @@ class Cell:
     test: IntArray
     fit: Fit
     permuted: bool = False
+    keeps_bundle: bool = False
 
     def key(self, dataset: Dataset, rows: Sequence[str] | None = None) -> str:
         """Hash all that decides the answer.
@@ -213,13 +216,14 @@ def _compute(dataset: Dataset, cell: Cell, folder: Path, pointed: Pointed) -> An
     if not isinstance(learned, Makings):
         some = [dataset.samples[int(i)] for i in cell.validation[:PROVEN]]
         makings = registry.load("exporters", recipe.learner)(learned, _pixels(some, learned.record))
-    return _shipped(dataset, cell, makings, recipe.wrong, seconds)
+    return _shipped(dataset, cell, makings, folder, seconds)
 
 
 def _shipped(
-    dataset: Dataset, cell: Cell, makings: Makings, wrong: float, seconds: float
+    dataset: Dataset, cell: Cell, makings: Makings, folder: Path, seconds: float
 ) -> Answer:
     """Judge the bundle itself, as the main job does."""
+    wrong = cell.candidate.recipe.wrong
 
     def unheard(done: int, total: int, what: str) -> None:
         return
@@ -228,6 +232,8 @@ def _shipped(
     start = time.perf_counter()
     calls = done.bundle.call(gather(done.bundle, dataset, cell.test, unheard, "test part"))
     took = time.perf_counter() - start
+    if cell.keeps_bundle:
+        done.bundle.save(folder / "bundle", f"Fold {cell.fold} of a comparison; not for use.\n")
     learnt = done.bundle.call(done.learnt)
     calibrating = done.bundle.call(done.calibrating) if done.calibrating is not None else learnt
     size = len(makings.model) + done.bundle.head.weight.nbytes

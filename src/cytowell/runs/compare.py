@@ -22,6 +22,7 @@ from cytowell.runs.candidates import Fit, candidates, fitted
 from cytowell.runs.cells import Answer, Cell, keep, kept
 from cytowell.runs.choose import Choice, choose
 from cytowell.runs.diagnose import curves
+from cytowell.runs.distill import require_distillable, taught_by, together
 from cytowell.runs.engines import engine
 from cytowell.runs.grid import Done, Grid, cells, prepared, shuffled, tuned
 from cytowell.runs.lock import LOCK, held
@@ -48,6 +49,10 @@ class Question:
         Trials of a search for each candidate's settings inside each division, judged by its own
         validation part; 0 for none. A search before the divisions would know the test images of
         all but one (Varma & Simon 2006, *BMC Bioinformatics* 7:91).
+    distill
+        Let the networks that the chosen candidate trained on its folds teach the one that is
+        refitted; asks for `choose` and for folds. What is compared then sees neither the test part
+        of the choice nor the images that calibrate it.
     new_split
         Divide the images anew, whatever split the data brings.
     engine, jobs, address
@@ -62,6 +67,7 @@ class Question:
     permutation_control: bool = False
     choose: bool = False
     tune: int = 0
+    distill: bool = False
     new_split: bool = False
     engine: str = "local"
     jobs: int = 1
@@ -100,6 +106,8 @@ def compare(
     heard = voice or Voice()
     folder = Path(out)
     dataset = dataset.in_order()
+    if question.distill:
+        require_distillable(question)
     chosen = candidates(question.words, question.fit, question.optimisers)
     if question.fit.raw_and_cropped and (why := no_wholes(dataset)):
         raise RecipeError(
@@ -174,10 +182,11 @@ def _compute(
     found: dict[int, Answer] = {}
     for number, (data, cell) in enumerate(everything):
         known = kept(store, keys[number])
-        if known is not None:
+        place = store / _name(cell, keys[number])
+        if known is not None and (not cell.keeps_bundle or (place / "bundle").is_dir()):
             found[number] = known
         else:
-            work.append((number, data, cell, store / _name(cell, keys[number])))
+            work.append((number, data, cell, place))
     if found:
         heard.said(f"{len(found)} of {len(everything)} cells are known already")
     if work:
@@ -194,6 +203,10 @@ def _compute(
         what = f"{'control with ' if cell.permuted else ''}{cell.candidate.name}"
         heard.said(f"{what}, {cell.protocol} {cell.fold}: {_came(cell, answer)}")
         heard.ticked(len(found), len(everything), "cells")
+    for number, (_, cell) in enumerate(everything):
+        if cell.keeps_bundle and not found[number].error:
+            place = store / _name(cell, keys[number]) / "bundle"
+            grid.bundles.setdefault(cell.candidate.name, []).append(place)
     grid.done = [Done(c, found[i], d.labels[c.test]) for i, (d, c) in enumerate(everything)]
 
 
@@ -241,5 +254,10 @@ def _choose(grid: Grid, folder: Path, heard: Voice) -> tuple[Choice, Run | None]
         settings = fitted(recipe.settings, grid.question.fit, len(o.train))
         recipe = replace(recipe, settings=settings)
     place = folder / "chosen"
+    recipe, teachers = taught_by(grid.bundles.get(usual.name, ()), recipe, heard)
     run = train(grid.given, place, recipe, o, resume=place.exists(), voice=heard)
+    if teachers:
+        told = together(teachers, grid.given.take(o.test), run)
+        heard.said(told)
+        choice = replace(choice, sentence=f"{choice.sentence} {told}")
     return replace(choice, candidate=candidate), run

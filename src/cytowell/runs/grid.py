@@ -55,6 +55,7 @@ class Grid:
     brought: bool = False
     remarks: tuple[str, ...] = ()
     done: list[Done] = field(default_factory=list)
+    bundles: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def prepared(
@@ -112,7 +113,9 @@ def _set_aside(grid: Grid, given: npt.NDArray[np.str_], folder: Path, heard: Voi
     if grid.brought:
         heard.said(f"split: {grid.outer.how}")
     if tests or (q.choose and not _is_given(q)):
-        grid.rows = grid.outer.where("train", "validation")
+        # Teachers that knew the images that calibrate would make their student look surer.
+        parts = ("train",) if q.distill else ("train", "validation")
+        grid.rows = grid.outer.where(*parts)
     if len(grid.rows) < usable.sum() and any(p.name != "holdout" for p in q.protocols):
         what = "for what will be chosen" if q.choose else "as the data does"
         heard.said(
@@ -136,7 +139,8 @@ def cells(grid: Grid, folder: Path, heard: Voice) -> list[Cell]:
         for candidate in grid.candidates:
             for d in parts:
                 made = tuned(grid, candidate, d, folder, heard)
-                found.append(_cell(made, protocol.name, d, grid.question.fit))
+                keeps = grid.question.distill and candidate.network and protocol.name == "folds"
+                found.append(_cell(made, protocol.name, d, grid.question.fit, keeps=keeps))
     return found
 
 
@@ -162,9 +166,16 @@ def _divisions(grid: Grid, protocol: Protocol, dataset: Dataset | None = None) -
 
 
 def _cell(
-    candidate: Candidate, protocol: str, d: Division, fit: Fit, permuted: bool = False
+    candidate: Candidate,
+    protocol: str,
+    d: Division,
+    fit: Fit,
+    permuted: bool = False,
+    keeps: bool = False,
 ) -> Cell:
-    return Cell(candidate, protocol, d.fold, d.seed, d.train, d.validation, d.test, fit, permuted)
+    return Cell(
+        candidate, protocol, d.fold, d.seed, d.train, d.validation, d.test, fit, permuted, keeps
+    )
 
 
 def shuffled(grid: Grid) -> tuple[Dataset, list[Cell]]:

@@ -16,7 +16,7 @@ from cytowell import registry
 from cytowell import settings as declared
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.images import READING, CellView, Preprocessing
-from cytowell.learners.settings import CLASSICAL, Classical, Frozen
+from cytowell.learners.settings import CHECKPOINTS, CLASSICAL, Classical, Frozen
 from cytowell.registry import did_you_mean
 from cytowell.runs.settings import RunSettings
 from cytowell.settings import is_settings, plain, setting, settings, to_toml
@@ -189,10 +189,11 @@ def _table(learner: str, flags: Flags) -> dict[str, Any]:
     if table and not network:
         name = next(iter(table))
         raise RecipeError(
-            f"--{name} is for networks, and {learner} trains none.",
-            f"Use --learner finetune, or leave --{name} out.",
+            f"--{_flag(name)} is for networks, and {learner} trains none.",
+            f"Use --learner finetune, or leave --{_flag(name)} out.",
         )
-    if flags.weights and not network:
+    named = learner == "frozen" and flags.backbone.startswith(CHECKPOINTS)
+    if flags.weights and not network and not named:
         raise RecipeError(
             f"--weights is for networks that are trained, and {learner} trains none.",
             "Give the network as --backbone FILE, or use --learner finetune.",
@@ -200,15 +201,21 @@ def _table(learner: str, flags: Flags) -> dict[str, Any]:
     table.pop("side", None)
     if "batch" in table:
         table["small_batch"] = table["batch"]
-    if flags.weights:
+    if flags.weights and network:
         table["weights"] = flags.weights
     if flags.backbone and network:
         table["backbone"] = flags.backbone
     elif flags.backbone:
-        table["backbones"] = (flags.backbone,)
+        table["backbones"] = (
+            f"{flags.backbone}@{flags.weights}" if flags.weights else flags.backbone,
+        )
         if learner in CLASSICAL:
             table["input"] = "features"
     return table
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _at_side(own: Finetune, side: int) -> Finetune:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,11 @@ def _once(
     )
     if told.no_test:
         heard.said(told.no_test)
-    return _finish(folder, told, done, heard)
+    run = _finish(folder, told, done, heard)
+    if heard.loggers:
+        report = registry.part("cytowell.training.loggers:report")
+        report(heard.loggers, folder, recipe.settings, run.metrics, heard.said)
+    return run
 
 
 def _named(calls: Predictions, dataset: Dataset, rows: IntArray) -> Predictions:
@@ -314,6 +318,7 @@ def _learn(
         resume=resume,
         said=heard.said,
         ticked=heard.ticked,
+        loggers=heard.loggers,
     )
     heard.said(f"learning from {len(made.train)} images ({recipe.learner})")
     with _resumable(folder):

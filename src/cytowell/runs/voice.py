@@ -13,3 +13,5 @@ class Voice:
 
     said: Said = silent
     ticked: Ticked = unticked
+    loggers: tuple[str, ...] = ()
+    """Experiment trackers that hear of it too, by name."""

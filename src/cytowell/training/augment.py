@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
+from cytowell import registry
+from cytowell.errors import RecipeError
 from cytowell.training.recipe import Augmentation
 
 _TO_STAIN = torch.from_numpy(np.asarray(hed_from_rgb, dtype=np.float32))
@@ -82,7 +85,31 @@ def augment(
         images = of_another_laboratory(images, how.laboratory, uniform)
     else:
         images = coloured(images, how, uniform)
-    return _erase(images, how.erase, generator).contiguous(memory_format=torch.channels_last)
+    images = _erase(images, how.erase, generator)
+    for name in how.own:
+        images = _own(name, images, generator)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _own(name: str, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Let a laboratory's own augmentation change images, and hold it to what it was given.
+
+    It is a function of float32 images (N, 3, S, S), 0..255, and of a generator on the processor
+    from which all that is random is to be drawn: a seed then says the same again. It gives images
+    of the same shape.
+    """
+    given: Any = registry.load("augmentations", name)(images, generator)
+    wrong = ""
+    if not isinstance(given, Tensor) or given.shape != images.shape:
+        what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        wrong = f"gave {what} for images of shape {tuple(images.shape)}"
+    elif not bool(torch.isfinite(given).all()):
+        wrong = "gave pixels that are no numbers"
+    if wrong:
+        raise RecipeError(
+            f"The augmentation {name!r} {wrong}.", "Mend it, or leave it out of the recipe."
+        )
+    return given.to(images.dtype)
 
 
 def coloured(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from lightning.fabric import Fabric
 
-from cytowell.errors import NotEnoughMemory, RecipeError
+from cytowell.errors import NotEnoughMemory
 from cytowell.images import Preprocessing
 from cytowell.images.cell import WHITE
 from cytowell.learners.contract import Curve, Task
@@ -27,12 +27,15 @@ from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.settings import essence
 from cytowell.sources.names import kinds
+from cytowell.training import rate_finder
 from cytowell.training.loop import Job, Material, train
 from cytowell.training.memory import FEWEST, halved, is_memory, too_little
 from cytowell.training.mixstyle import attach
 from cytowell.training.packs import around, pack
 from cytowell.training.processes import keep_memory
 from cytowell.training.recipe import Finetune
+from cytowell.training.sides import fitting_phases
+from cytowell.training.teachers import opened, taught
 from cytowell.types import Dataset, Pixels
 
 CENTRES = (0.83, 0.7, 0.6, 0.5)
@@ -99,7 +102,8 @@ class FinetuneLearner:
         order = np.random.default_rng(task.seed).permutation(task.train)
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
         backbone = build(s.backbone, s.weights).eval()
-        require_sizes(backbone, s)
+        s = fitting_phases(backbone, s, task.said)
+        task = replace(task, settings=s)
         record, remarks, features = self._probed(task, learn, backbone)
         subclasses, second = _subclasses(task.dataset, order, s, remarks)
         projection = s.projection if s.objective == "contrastive" else 0
@@ -114,20 +118,15 @@ class FinetuneLearner:
         if s.mixstyle:
             attach(backbone.body, s.mixstyle)
         task.folder.mkdir(parents=True, exist_ok=True)
-        job = Job(
-            settings=s,
-            seed=task.seed,
-            classes=learn.classes,
-            labels=learn.labels,
-            second_labels=second,
-            judge_labels=judge.labels,
-            folder=task.folder / "checkpoints",
-            fingerprint=_fingerprint(task, learn, judge, record),
-            material=Materials(learn, judge, record),
-            said=task.said,
-            ticked=task.ticked,
-            pointed=task.pointed,
-        )
+        job = _job(task, learn, judge, second, record)
+        if s.teachers:
+            remarks.append(f"Distilled from {', '.join(s.teachers)}.")
+        if s.find_rate:
+            rate, said = rate_finder.found(job, network, task.folder)
+            task.said(said)
+            remarks.append(said)
+            s = replace(s, rate=rate or s.rate)
+            job = replace(job, settings=s, fingerprint=f"{job.fingerprint}/{s.rate:g}")
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
         parents = _parents(learn, subclasses, second)
@@ -156,12 +155,15 @@ class FinetuneLearner:
         self, task: Task, learn: Dataset, backbone: Any
     ) -> tuple[Preprocessing, list[str], npt.NDArray[np.float32]]:
         record, remarks = self._record(task, learn, backbone)
+        if read := backbone.provenance.preprocessing:
+            remarks.append(f"Preprocessing of {task.settings.backbone}: {read}.")
+            task.said(remarks[-1])
         first = replace(record, size=task.settings.phases[0][0])
         return record, remarks, probe_features(backbone, learn, first, PROBED)
 
     def _record(self, task: Task, learn: Dataset, backbone: Any) -> tuple[Preprocessing, list[str]]:
         s: Finetune = task.settings
-        whole = replace(task.reading, size=s.size, crop=1.0)
+        whole = replace(task.reading, size=s.size, crop=1.0, interpolation=backbone.interpolation)
         if whole.cell is not None:
             return whole, []
         if s.crop != "auto":
@@ -206,6 +208,39 @@ def widest(right: Mapping[float, npt.NDArray[np.bool_]]) -> float:
 
 
 LEARNER = FinetuneLearner()
+
+
+def _job(
+    task: Task,
+    learn: Dataset,
+    judge: Dataset,
+    second: npt.NDArray[np.int64],
+    record: Preprocessing,
+) -> Job:
+    """Give the loop's job; teachers are heard here, once."""
+    s: Finetune = task.settings
+    mark, soft = _fingerprint(task, learn, judge, record), None
+    if s.teachers:
+        bundles = opened(s.teachers, learn.classes)
+        task.said(f"asking {len(bundles)} teachers about {len(learn)} training images")
+        soft = taught(bundles, learn, task.ticked)
+        mark = "/".join([mark, *(b.digest[:16] for b in bundles)])
+    return Job(
+        settings=s,
+        seed=task.seed,
+        classes=learn.classes,
+        labels=learn.labels,
+        second_labels=second,
+        judge_labels=judge.labels,
+        folder=task.folder / "checkpoints",
+        fingerprint=mark,
+        material=Materials(learn, judge, record),
+        said=task.said,
+        ticked=task.ticked,
+        pointed=task.pointed,
+        soft=soft,
+        loggers=task.loggers,
+    )
 
 
 def _subclasses(
@@ -265,22 +300,6 @@ def _differ(features: npt.NDArray[np.float32]) -> bool:
     """
     spread, mean = features.std(axis=0), np.abs(features.mean(axis=0))
     return bool(spread.mean() > STILL * mean.mean())
-
-
-def require_sizes(backbone: Any, s: Finetune) -> None:
-    """Refuse a side that the network cannot take, before anything is learnt."""
-    sides = list(dict.fromkeys(side for side, _ in s.phases))
-    if len(sides) == 1:
-        backbone.fit_to(sides[0])
-    for side in sides:
-        if why := backbone.refusal(side):
-            remedy = f"Use --side or phases of a size it knows; it comes from {backbone.side} px."
-            if hasattr(backbone.body, "set_input_size"):
-                remedy = (
-                    "Take one side in all phases, a multiple of its patch: phases in a recipe for "
-                    "train, --side for compare."
-                )
-            raise RecipeError(f"{s.backbone} cannot take images of {side} px ({why}).", remedy)
 
 
 @torch.no_grad()

@@ -33,8 +33,12 @@ from cytowell.learners.contract import (
     unticked,
 )
 from cytowell.models.classifier import Classifier
-from cytowell.training.augment import augment
+from cytowell.training.averaging import Averaging, bare
+from cytowell.training.callbacks import Callbacks
+from cytowell.training.callbacks import made as callbacks_of
 from cytowell.training.checkpoint import State, load_checkpoint, save_checkpoint
+from cytowell.training.draws import draw
+from cytowell.training.loggers import trackers
 from cytowell.training.memory import halved
 from cytowell.training.objective import Objective
 from cytowell.training.processes import keep_memory, relayed, whole
@@ -82,6 +86,8 @@ class Job:
     said: Said = silent
     ticked: Ticked = unticked
     pointed: Pointed = unpointed
+    soft: FloatArray | None = None
+    loggers: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -101,6 +107,7 @@ class Gear:
     objective: Objective
     state: State
     board: Board | None
+    callbacks: Callbacks
 
 
 def train(job: Job, network: Classifier, resume: bool) -> tuple[Classifier, list[Curve]]:
@@ -166,14 +173,22 @@ def _work(fabric: Any, job: Job, network: Classifier, resume: bool) -> None:
         # What was written at an answered step stays: it will not be asked a second time.
         lost = state.step + int(0 < state.step <= state.asked)
         board = Board(job.folder.parent / "tensorboard", lost)
-    objective = Objective(s, job.labels, job.second_labels, len(job.classes), fabric.device)
-    gear = Gear(fabric, wrapped, average, optimizer, objective, state, board)
+    classes = len(job.classes)
+    objective = Objective(s, job.labels, job.second_labels, classes, fabric.device, job.soft)
+    callbacks = Callbacks()
+    if fabric.is_global_zero:
+        logging = trackers(job.loggers, job.folder.parent, job.said)
+        callbacks = Callbacks((*logging, *callbacks_of(s.callbacks)))
+    gear = Gear(fabric, wrapped, average, optimizer, objective, state, board, callbacks)
     try:
+        callbacks.call("on_train_start", settings=asdict(s), classes=job.classes, step=state.step)
         _phases(job, gear)
+        callbacks.call("on_train_end", curve=tuple(state.curve))
     except KeyboardInterrupt:
         _save(job, gear, "last.pt")
         raise
     finally:
+        callbacks.call("close")
         if board is not None:
             board.close()
 
@@ -185,7 +200,7 @@ def _save(job: Job, gear: Gear, name: str) -> None:
         gear.board.flush()
     tensors = {"average": gear.average.module.state_dict()}
     if name == "last.pt":
-        tensors["network"] = _bare(gear.network).state_dict()
+        tensors["network"] = bare(gear.network).state_dict()
         tensors["running"] = gear.average.state_dict()
         tensors["optimizer"] = gear.optimizer.state_dict()
     save_checkpoint(job.folder / name, job.fingerprint, gear.state, tensors)
@@ -212,7 +227,9 @@ def _phases(job: Job, gear: Gear) -> None:
             if state.asked < state.step and (state.step % every == 0 or state.step == end):
                 took = time.monotonic() - since
                 state.seconds += took
-                _ask(job, gear, material, size, seen / max(took, 1e-9))
+                if _ask(job, gear, material, size, seen / max(took, 1e-9)):
+                    _end(job, gear)
+                    break
                 if state.stale >= s.patience and state.step < end:
                     job.said(f"no progress at {size} px since step {state.best_step}: going on")
                     state.step = state.skipped = end
@@ -226,6 +243,8 @@ def _phases(job: Job, gear: Gear) -> None:
             if board is not None:
                 board.step(state.step - 1, loss, gear.optimizer.param_groups[-1]["lr"])
             seen += job.batch
+            rate = rate_at(state.step - 1, s, state.lowered)
+            gear.callbacks.call("on_train_batch_end", step=state.step, loss=loss, rate=rate)
             job.ticked(state.step, s.steps, f"{size} px, loss {loss:.3f}")
             if time.monotonic() - saved_at > SAVE_EVERY:
                 _save(job, gear, "last.pt")
@@ -233,6 +252,15 @@ def _phases(job: Job, gear: Gear) -> None:
         if board is not None:
             _show(job, gear, board, material)
         _save(job, gear, "last.pt")
+
+
+def _end(job: Job, gear: Gear) -> None:
+    """End the training where a callback asked for it: what is learnt so far is kept."""
+    state, s = gear.state, job.settings
+    job.said(f"a callback ended the training at step {state.step} of {s.steps}")
+    if state.step <= s.steps - s.phases[-1][1]:
+        _save(job, gear, "best.pt")
+    state.step = state.skipped = s.steps
 
 
 def _show(job: Job, gear: Gear, board: Board, material: Material) -> None:
@@ -275,67 +303,16 @@ def _step(job: Job, gear: Gear, material: Material, size: int) -> float:
     gear.fabric.backward(loss)
     with whole():
         gear.optimizer.step()
-        gear.average.update_parameters(_bare(gear.network))
+        gear.average.update_parameters(bare(gear.network))
         state.step += 1
     return float(loss.detach())
 
 
-def draw(
-    job: Job, material: Material, size: int, step: int, fabric: Any, view: int = 0
-) -> tuple[Tensor, IntArray]:
-    """Give this process's share of a step's images, augmented, and their rows.
+def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> bool:
+    """Ask the validation part, once for all processes: they must agree on when a phase ends.
 
-    Another `view` shows the same rows, augmented otherwise.
+    It says whether a callback asked to end the training.
     """
-    wanted = np.arange(step * job.batch, (step + 1) * job.batch)
-    rows = drawn_rows(job, wanted[fabric.global_rank :: fabric.world_size])
-    mark = (job.seed * 1_000_003 + step) * 64 + fabric.global_rank
-    generator = torch.Generator().manual_seed(mark + (view << 40))
-    torch.manual_seed(job.seed * 1_000_003 + step)
-    ordered = np.sort(rows)
-    pixels = torch.from_numpy(np.array(material.learn[ordered])).to(fabric.device)
-    how = job.settings.augmentation
-    return augment(pixels, size, how, generator, material.empty), ordered
-
-
-def drawn_rows(job: Job, wanted: IntArray) -> IntArray:
-    """Give the samples that stand at these places of the endless row of epochs.
-
-    `balanced` sampling has every class equally often; rare samples then come more than once.
-    """
-    count = len(job.labels)
-    rows = np.empty(len(wanted), dtype=np.int64)
-    for epoch in np.unique(wanted // count):
-        random = np.random.default_rng([job.seed, int(epoch)])
-        if job.settings.sampling == "balanced":
-            shares = 1.0 / np.bincount(job.labels)[job.labels]
-            order = random.choice(count, size=count, p=shares / shares.sum())
-        else:
-            order = random.permutation(count)
-        here = wanted // count == epoch
-        rows[here] = order[wanted[here] % count]
-    return rows
-
-
-class Averaging:
-    """Exponential moving average that starts as a plain mean, so that early steps count."""
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-
-    @torch.no_grad()
-    def __call__(self, averaged: Any, current: Any, seen: Any) -> None:
-        decay = min(self.decay, (1 + float(seen)) / (10 + float(seen)))
-        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
-        if floating:
-            torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], 1 - decay)
-        for a, c in zip(averaged, current, strict=True):
-            if not a.is_floating_point():
-                a.copy_(c)
-
-
-def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> None:
-    """Ask the validation part, once for all processes: they must agree on when a phase ends."""
     state, point, doubt = gear.state, None, 0.0
     if gear.fabric.is_global_zero:
         losses, calls = _calls(gear.average, material.judge, gear.fabric, job.judge_labels)
@@ -370,6 +347,7 @@ def _ask(job: Job, gear: Gear, material: Material, size: int, speed: float) -> N
         gear.board.curve(point)
         job.said(f"step {point.step} of {job.settings.steps}, {figures(point)}")
         job.pointed(point)
+    return bool(gear.fabric.broadcast(gear.callbacks.call("on_validation_end", point=point)))
 
 
 def figures(point: Curve) -> str:
@@ -402,11 +380,6 @@ def _calls(
     losses, calls = halved(asked, "asking the validation part")
     lost = np.concatenate(losses) if losses else np.zeros(0)
     return lost, np.concatenate(calls).astype(np.int64)
-
-
-def _bare(network: Any) -> Any:
-    inner = getattr(network, "module", network)
-    return getattr(inner, "module", inner)
 
 
 def _shown(images: Tensor) -> Pixels:

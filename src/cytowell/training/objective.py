@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from cytowell.models.classifier import Answers
 from cytowell.training.recipe import Finetune
-from cytowell.types import IntArray
+from cytowell.types import FloatArray, IntArray
 
 
 class Objective:
@@ -24,6 +24,8 @@ class Objective:
         Class and sub-class of every sample that is learnt from, -1 for an unknown sub-class.
     classes
         C.
+    soft
+        What teachers say of every sample that is learnt from, (N, C) of sums 1; None without.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Objective:
         second_labels: IntArray,
         classes: int,
         device: Any,
+        soft: FloatArray | None = None,
     ) -> None:
         self.settings = settings
         self.labels, self.second_labels = labels, second_labels
@@ -40,6 +43,7 @@ class Objective:
         self.weights = None
         if settings.class_weights == "balanced":
             self.weights = class_weights(labels, classes).to(device)
+        self.soft = None if soft is None else torch.from_numpy(soft).float()
         self.contrast = Contrast(settings) if settings.objective == "contrastive" else None
 
     def __call__(self, answers: Answers, rows: IntArray, step: int) -> Tensor:
@@ -47,6 +51,11 @@ class Objective:
         s = self.settings
         truth = torch.from_numpy(self.labels[rows]).to(self.device)
         loss = self._classes(answers.logits.float(), truth)
+        if self.soft is not None:
+            told = distillation(
+                answers.logits.float(), self.soft[rows].to(self.device), s.teacher_temperature
+            )
+            loss = (1 - s.teacher_weight) * loss + s.teacher_weight * told
         if answers.second is not None:
             loss = loss + self._subclasses(answers.second.float(), rows)
         if answers.repainted is not None:
@@ -92,6 +101,17 @@ class Contrast:
         chosen = self.plain if step < self.begins else self.remembering
         loss: Tensor = chosen(embedding, truth)
         return loss
+
+
+def distillation(logits: Tensor, told: Tensor, temperature: float) -> Tensor:
+    """Give how far logits (N, C) are from probabilities (N, C), both evened out by a temperature.
+
+    Hinton et al. 2015 (arXiv 1503.02531), section 2: the divergence of Kullback and Leibler times
+    the squared temperature, so that gradients keep their size.
+    """
+    wanted = torch.log_softmax(torch.log(told.clamp_min(1e-6)) / temperature, dim=1)
+    own = F.log_softmax(logits / temperature, dim=1)
+    return temperature**2 * F.kl_div(own, wanted, reduction="batchmean", log_target=True)
 
 
 def focal(logits: Tensor, truth: Tensor, gamma: float, weights: Tensor | None) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from cytowell.errors import RecipeError
+from cytowell.learners.contract import silent
 from cytowell.models.build import build
-from cytowell.training.finetune import require_sizes
 from cytowell.training.recipe import Finetune
+from cytowell.training.sides import fitting_phases
 
 PACKAGED = ("efficientnet-lite0",)
 """Networks whose weights the train extra installs, and which take every side."""
@@ -27,7 +28,7 @@ def require_ready(s: Finetune) -> None:
     if s.backbone in PACKAGED and not s.weights:
         return
     for one in (s, s.for_images(0)):
-        require_sizes(build(s.backbone, s.weights).eval(), one)
+        fitting_phases(build(s.backbone, s.weights).eval(), one, silent)
 
 
 def _require_accelerator(s: Finetune) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
+from cytowell import registry
 from cytowell.errors import RecipeError, UnknownName
 from cytowell.registry import did_you_mean
 from cytowell.settings import setting, settings
@@ -70,6 +71,18 @@ class Augmentation:
             high=3,
         ),
     ] = 0.0
+    own: Annotated[
+        tuple[str, ...],
+        setting(
+            "A laboratory's own augmentations, by the names of their entry points, after all "
+            "others.",
+            example='["our-dust"]',
+            added=True,
+        ),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        registry.require("augmentations", self.own)
 
 
 @settings
@@ -276,8 +289,38 @@ class Finetune:
             added=True,
         ),
     ] = 0.0
+    find_rate: Annotated[
+        bool,
+        setting("Find the rate by a range test before the training begins.", added=True),
+    ] = False
+    callbacks: Annotated[
+        tuple[str, ...],
+        setting(
+            "A laboratory's own callbacks of the training, by the names of their entry points.",
+            example='["our-callback"]',
+            added=True,
+        ),
+    ] = ()
+    teachers: Annotated[
+        tuple[str, ...],
+        setting(
+            "Bundles whose mean probabilities of the training images are learnt beside the labels "
+            "(distillation).",
+            example='["first/bundle", "second/bundle"]',
+            added=True,
+        ),
+    ] = ()
+    teacher_weight: Annotated[
+        float,
+        setting("Share of the loss that teachers have.", low=0, high=1, added=True),
+    ] = 0.5
+    teacher_temperature: Annotated[
+        float,
+        setting("How far probabilities of teachers are evened out.", low=1, high=20, added=True),
+    ] = 2.0
 
     def __post_init__(self) -> None:
+        registry.require("callbacks", self.callbacks)
         for name in ("phases", "small_phases"):
             given: Phases = getattr(self, name)
             if (name == "phases" and not given) or any(
