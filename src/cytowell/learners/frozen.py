@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.metrics import log_loss
 
 from cytowell import registry
 from cytowell.errors import RecipeError
@@ -22,7 +21,14 @@ from cytowell.evaluation.cell_kinds import kind_of
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
-from cytowell.learners.linear import choose_strength, fit_head, folds, out_of_fold
+from cytowell.learners.linear import (
+    choose_strength,
+    fit_head,
+    folds,
+    judging_folds,
+    loss_of,
+    out_of_fold,
+)
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -114,7 +120,8 @@ class FrozenLearner:
         logits = None
         tested: tuple[TestFold, ...] = ()
         if not len(task.validation):
-            logits = out_of_fold(X, y, g, classes, best.strength, s.balance, task.seed, s.folds)
+            cuts = judging_folds(y, g, s.folds, task.seed)
+            logits = out_of_fold(X, y, cuts, classes, best.strength, s.balance, task.seed)
             tested = tuple(self.nested(task, learn))
         weight = np.zeros((classes, features.shape[1]))
         weight[:, used] = head.weight
@@ -158,6 +165,7 @@ class FrozenLearner:
     def nested(self, task: Task, learn: Dataset) -> Iterator[TestFold]:
         """Give logits of each fold by a head of which nothing was chosen on that fold.
 
+        Of few groups each is a fold, and what calibrates was called without its group too.
         Network, centre, stages and strength are weighed anew on the other folds alone: figures of
         images that helped to choose are too good (Varma & Simon 2006, doi
         10.1186/1471-2105-7-91).
@@ -165,7 +173,7 @@ class FrozenLearner:
         s: Frozen = task.settings
         quiet = replace(task, said=silent)
         labels, groups, classes = learn.labels, learn.groups, len(learn.classes)
-        cuts = folds(labels, groups, s.folds, task.seed)
+        cuts = judging_folds(labels, groups, s.folds, task.seed)
         task.said(f"choosing anew without each of {len(cuts)} folds, for figures that hold")
         for number, (train, test) in enumerate(cuts):
             task.ticked(number, len(cuts), "folds")
@@ -173,7 +181,8 @@ class FrozenLearner:
             features = _features(best, learn, task.ticked)
             X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
             how = (classes, best.strength, s.balance, task.seed)
-            inside = out_of_fold(X[train], labels[train], groups[train], *how, s.folds)
+            inner = judging_folds(labels[train], groups[train], s.folds, task.seed)
+            inside = out_of_fold(X[train], labels[train], inner, *how)
             head = fit_head(X[train], labels[train], *how)
             yield TestFold(train, test, inside, head.logits(X[test]))
 
@@ -227,7 +236,8 @@ def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray
     features = _features(best, dataset, ticked)
     X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
     labels, groups = dataset.labels, dataset.groups
-    logits = out_of_fold(X, labels, groups, len(dataset.classes), best.strength, "balanced", seed)
+    cuts = folds(labels, groups, 5, seed)
+    logits = out_of_fold(X, labels, cuts, len(dataset.classes), best.strength, "balanced", seed)
     probabilities: FloatArray = softmax(logits, axis=1)
     return probabilities
 
@@ -244,11 +254,9 @@ def _features(
 def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:
     s: Frozen = task.settings
     strength = s.strengths[len(s.strengths) // 2]
-    logits = out_of_fold(
-        X, few.labels, few.groups, len(few.classes), strength, s.balance, task.seed, 3
-    )
-    loss = log_loss(few.labels, softmax(logits, axis=1), labels=np.arange(len(few.classes)))
-    return replace(candidate, strength=strength, loss=float(loss))
+    cuts = folds(few.labels, few.groups, 3, task.seed)
+    logits = out_of_fold(X, few.labels, cuts, len(few.classes), strength, s.balance, task.seed)
+    return replace(candidate, strength=strength, loss=loss_of(logits, few.labels))
 
 
 def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:

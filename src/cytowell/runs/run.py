@@ -22,7 +22,8 @@ from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
 from cytowell.runs.assemble import Assembled, assemble, gather
-from cytowell.runs.parts import by_unit, divide, with_parts
+from cytowell.runs.fold_training import out_of_fold_logits
+from cytowell.runs.parts import as_begun, by_unit, divide, with_parts
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
@@ -176,16 +177,24 @@ def _once(
             " ".join(findings.blocking), f"See {folder / 'findings.csv'} for every image."
         )
     made, few = divide(dataset, findings, recipe, split)
+    if resume and split is None:
+        made, few = as_begun(folder, dataset, made, few)
     splits.save(made, folder / "split.csv")
     heard.said(f"split: {made.how}")
     grouped = by_unit(dataset, findings, recipe.by_image)
     makings = _learn(grouped, made, folder, recipe, heard, resume)
+    if few and makings.logits is None:
+        logits = out_of_fold_logits(
+            lambda part, place: _learn(grouped, part, place, recipe, heard, resume),
+            grouped, made, folder, heard.said, heard.ticked,
+        )  # fmt: skip
+        makings = replace(makings, logits=logits, rows=made.train)
     done = assemble(
         makings, grouped, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
     if few:
         assert done.tested is not None
-        calls, before = (_named(c, dataset, made.train) for c in done.tested)
+        calls, before = (_named(c, grouped, dataset) for c in done.tested)
     else:
         heard.said("calling the test part")
         batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
@@ -204,9 +213,10 @@ def _once(
     return _finish(folder, told, done, heard)
 
 
-def _named(calls: Predictions, dataset: Dataset, rows: IntArray) -> Predictions:
+def _named(calls: Predictions, grouped: Dataset, dataset: Dataset) -> Predictions:
     """Give calls with their samples as the data set has them, their own groups among them."""
-    return replace(calls, samples=tuple(dataset.samples[int(i)] for i in rows))
+    own = {id(sample): i for i, sample in enumerate(grouped.samples)}
+    return replace(calls, samples=tuple(dataset.samples[own[id(s)]] for s in calls.samples))
 
 
 def _again(
@@ -332,7 +342,7 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
     whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
     if not (whose / "run.json").exists():
         raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
-    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", folder / "bundle"))
+    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", whose / "folds", folder / "bundle"))
     if not begun:
         return  # it was blocked, or stopped before it learnt: mended data may take its place
     if not _same(whose, dataset, recipe):
