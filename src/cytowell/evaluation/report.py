@@ -76,6 +76,8 @@ class Story:
         Of the part that judges: `metrics.evaluate` and the calls that it was given.
     verdict
         Sentences; written from the figures where none are given.
+    lead
+        Sentences before all others: between what the figures were measured, and for what none are.
     notes
         Sentences directly under the verdict: whose figures these are.
     caveats
@@ -115,6 +117,7 @@ class Story:
     metrics: Mapping[str, Any]
     predictions: Predictions
     verdict: Sequence[str] = ()
+    lead: Sequence[str] = ()
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
     synthetic: bool = False

@@ -26,9 +26,9 @@ from cytowell.learners.linear import (
     fit_head,
     folds,
     judging_folds,
-    loss_of,
     out_of_fold,
 )
+from cytowell.learners.variations import with_variations
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -39,6 +39,9 @@ FEW = 30
 
 WEIGHED = 800
 """Images on which the candidates are weighed; the winner then sees all."""
+
+VARIED = 300
+"""Single cells up to which each teaches in variations too: more show on their own how they vary."""
 
 STAGES = (("last",), ("16", "last"), ("8", "16", "32", "last"), ("8", "16", "32"), ("8", "16"))
 """Sets of stages that are weighed, by name; a network without them offers what it has."""
@@ -112,9 +115,10 @@ class FrozenLearner:
         s: Frozen = task.settings
         learn = task.dataset.take(task.train)
         best, tried = self.chosen(task, learn)
-        features = _features(best, learn, task.ticked)
-        used = columns(best.backbone.maps, best.stages, features.shape[1])
-        X, y, g = features[:, used], learn.labels, learn.groups
+        features = self.varied(best, learn, task.ticked)
+        width = features.shape[-1]
+        used = columns(best.backbone.maps, best.stages, width)
+        X, y, g = features[..., used], learn.labels, learn.groups
         classes = len(learn.classes)
         head = fit_head(X, y, classes, best.strength, s.balance, task.seed)
         logits = None
@@ -123,7 +127,7 @@ class FrozenLearner:
             cuts = judging_folds(y, g, s.folds, task.seed)
             logits = out_of_fold(X, y, cuts, classes, best.strength, s.balance, task.seed)
             tested = tuple(self.nested(task, learn))
-        weight = np.zeros((classes, features.shape[1]))
+        weight = np.zeros((classes, width))
         weight[:, used] = head.weight
         origin = best.backbone.origin
         return Makings(
@@ -136,7 +140,7 @@ class FrozenLearner:
             weights=origin.get("weights", f"file {best.backbone.name}"),
             licence=origin.get("licence", "not stated"),
             remarks=(
-                f"Frozen features of {best}; C = {best.strength:g}. Weighed by cross-validation on "
+                f"Frozen features of {best}; C = {best.strength:g}. {_said_of(X)}Weighed by cross-validation on "
                 f"{min(len(learn), WEIGHED)} training images: "
                 + "; ".join(f"{c} log-loss {c.loss:.3f}" for c in tried[:6])
                 + ".",
@@ -178,13 +182,22 @@ class FrozenLearner:
         for number, (train, test) in enumerate(cuts):
             task.ticked(number, len(cuts), "folds")
             best, _ = self.chosen(quiet, learn.take(train))
-            features = _features(best, learn, task.ticked)
-            X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
+            features = self.varied(best, learn, task.ticked)
+            X = features[..., columns(best.backbone.maps, best.stages, features.shape[-1])]
             how = (classes, best.strength, s.balance, task.seed)
             inner = judging_folds(labels[train], groups[train], s.folds, task.seed)
             inside = out_of_fold(X[train], labels[train], inner, *how)
             head = fit_head(X[train], labels[train], *how)
-            yield TestFold(train, test, inside, head.logits(X[test]))
+            yield TestFold(train, test, inside, head.logits(X[test] if X.ndim == 2 else X[test, 0]))
+
+    def varied(
+        self, best: Candidate, learn: Dataset, ticked: Ticked = unticked
+    ) -> npt.NDArray[np.float32]:
+        """Give features (N, D) of the images, or (N, V, D) with variations of few cells."""
+        features = _features(best, learn, ticked)
+        if best.record.cell is None or len(learn) > VARIED:
+            return features
+        return with_variations(best.backbone, best.record, learn.samples, features, ticked)
 
     def weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
         """Give the best candidate with its strength, and all of them, best first."""
@@ -221,6 +234,12 @@ class FrozenLearner:
 LEARNER = FrozenLearner()
 
 
+def _said_of(X: npt.NDArray[np.float32]) -> str:
+    if X.ndim == 2:
+        return ""
+    return f"Each cell taught in {X.shape[1] - 1} variations of window and colour too. "
+
+
 def doubts(dataset: Dataset, seed: int, ticked: Ticked = unticked) -> FloatArray:
     """Give out-of-fold probabilities (N, C) of each label by the best candidate, to doubt it by."""
     task = Task(
@@ -252,11 +271,15 @@ def _features(
 
 
 def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:
+    """Give the candidate with its loss: at the middle strength, of few cells at the best."""
     s: Frozen = task.settings
-    strength = s.strengths[len(s.strengths) // 2]
-    cuts = folds(few.labels, few.groups, 3, task.seed)
-    logits = out_of_fold(X, few.labels, cuts, len(few.classes), strength, s.balance, task.seed)
-    return replace(candidate, strength=strength, loss=loss_of(logits, few.labels))
+    strengths = s.strengths[len(s.strengths) // 2 :][:1]
+    if candidate.record.cell is not None and len(few) <= VARIED:
+        strengths = s.strengths
+    strength, loss = choose_strength(
+        X, few.labels, few.groups, len(few.classes), s.balance, task.seed, strengths
+    )
+    return replace(candidate, strength=strength, loss=loss)
 
 
 def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:

@@ -21,6 +21,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from threadpoolctl import ThreadpoolController
 
+from cytowell.evaluation.calibration import fit_temperature
 from cytowell.runtime.head import Head
 from cytowell.types import FloatArray, IntArray
 
@@ -206,11 +207,16 @@ def out_of_fold(
 
 
 def loss_of(logits: FloatArray, labels: IntArray) -> float:
-    """Give the log-loss of out-of-fold logits; samples without any are left out."""
+    """Give the log-loss of out-of-fold logits once a temperature is fitted, as it will be.
+
+    Without one, heads are ranked by how sure they are more than by what they know: of few images
+    the surest won, and macro-F1 on another laboratory's cells was .83 instead of .95. Samples
+    without logits are left out.
+    """
     known = np.isfinite(logits).all(axis=1)
     if not known.any():
         return float("inf")
-    p = softmax(logits[known], axis=1)
+    p = softmax(logits[known] / fit_temperature(logits[known], labels[known]), axis=1)
     return float(log_loss(labels[known], p, labels=np.arange(logits.shape[1])))
 
 

@@ -16,7 +16,6 @@ from cytowell.learners.linear import FEW_GROUPS, spanning
 from cytowell.runs.recipe import Recipe
 from cytowell.types import BoolArray, Dataset, Findings, IntArray, Predictions, Split
 
-
 FOLDS = 5
 """Folds of whole groups for learners that take minutes; `frozen` leaves out each group."""
 

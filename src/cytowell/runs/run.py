@@ -28,7 +28,7 @@ from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
 from cytowell.storage import explaining, replacing_folder, write_text, write_with
-from cytowell.types import Dataset, Findings, FloatArray, IntArray, Predictions, Split
+from cytowell.types import Dataset, Findings, FloatArray, Predictions, Split
 
 PROVEN = 64
 """Real images on which PyTorch and ONNX Runtime must agree."""
@@ -342,7 +342,8 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
     whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
     if not (whose / "run.json").exists():
         raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
-    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", whose / "folds", folder / "bundle"))
+    places = (whose / "checkpoints", whose / "folds", folder / "bundle")
+    begun = _is_whole(whose) or any(f.exists() for f in places)
     if not begun:
         return  # it was blocked, or stopped before it learnt: mended data may take its place
     if not _same(whose, dataset, recipe):
