@@ -1,4 +1,4 @@
-"""Kinds of photographs where no groups are named: of two stains, two lights, two cameras, two days.
+"""Kinds of photographs where no groups are named: of two stains, lights, cameras or days.
 
 Images of one kind resemble one another as images of one slide do. Figures of labels that are all of
 one kind say nothing of the others.
@@ -7,16 +7,18 @@ one kind say nothing of the others.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from cytowell.checks.issues import findings
+from cytowell.checks.labelled import cautions
 from cytowell.checks.scan import Scan
 from cytowell.types import BoolArray, Dataset, Findings, FloatArray, file_of
 
-APART = 4.5
+APART = 5.0
 """Ashman's D (distance of means over root mean square deviation) from which values fall in two:
 halves of a normal distribution have 2.6, of an even one 3.5."""
 
@@ -40,9 +42,10 @@ def check(dataset: Dataset, scan: Scan) -> Findings:
     A difference that goes with the classes is one of classes: it makes no kinds.
     """
     what, kinds = kinds_of(dataset, scan)
-    made = findings(dataset, {}, remarks=_remarks(dataset, what, kinds))
-    return Findings(made.table, made.blocking, made.remarks, made.duplicate_sets, made.excluded,
-                    tuple(kinds.tolist()) if what else ())  # fmt: skip
+    said = _remarks(dataset, what, kinds)
+    said += [] if _misses(dataset, kinds) else cautions(dataset, scan)
+    made = findings(dataset, {}, remarks=said)
+    return replace(made, kinds=tuple(kinds.tolist()) if what else (), cautions=tuple(said))
 
 
 def kinds_of(dataset: Dataset, scan: Scan) -> tuple[str, npt.NDArray[np.str_]]:
@@ -142,12 +145,18 @@ def _remarks(dataset: Dataset, what: str, kinds: npt.NDArray[np.str_]) -> list[s
     shown = ", ".join(f"{n}: {c} images" for n, c in zip(names, counts, strict=True))
     said = f"The photographs fall into {len(names)} kinds of {what} ({shown})"
     labelled = set(kinds[(dataset.labels >= 0) & (kinds != "")])
-    missing = [str(n) for n in names if n not in labelled]
+    missing = _misses(dataset, kinds)
     if not missing:
-        return [f"{said}. No groups are named: figures are given across kinds and by kind."]
+        return [f"{said}. No groups are named: look at figures across kinds."]
     example = dataset.paths[int(np.flatnonzero(kinds == missing[0])[0])]
     one = "all labelled ones are of one" if len(labelled) == 1 else "labels miss some of them"
     return [
         f"{said}; {one}. No figure holds for {', '.join(missing)}: label images of it too, such as "
         f"{example}."
     ]
+
+
+def _misses(dataset: Dataset, kinds: npt.NDArray[np.str_]) -> list[str]:
+    """Give the kinds of which no photograph has a label."""
+    labelled = set(kinds[dataset.labels >= 0])
+    return [str(n) for n in np.unique(kinds[kinds != ""]) if n not in labelled]

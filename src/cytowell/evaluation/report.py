@@ -78,6 +78,8 @@ class Story:
         Sentences; written from the figures where none are given.
     lead
         Sentences before all others: between what the figures were measured, and for what none are.
+    by_kind
+        Figures across kinds of photographs and of each, which `lead` says in words.
     notes
         Sentences directly under the verdict: whose figures these are.
     caveats
@@ -118,6 +120,7 @@ class Story:
     predictions: Predictions
     verdict: Sequence[str] = ()
     lead: Sequence[str] = ()
+    by_kind: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
     synthetic: bool = False

@@ -140,8 +140,8 @@ class FrozenLearner:
             weights=origin.get("weights", f"file {best.backbone.name}"),
             licence=origin.get("licence", "not stated"),
             remarks=(
-                f"Frozen features of {best}; C = {best.strength:g}. {_said_of(X)}Weighed by cross-validation on "
-                f"{min(len(learn), WEIGHED)} training images: "
+                f"Frozen features of {best}; C = {best.strength:g}. {_said_of(X)}Weighed by "
+                f"cross-validation on {min(len(learn), WEIGHED)} training images: "
                 + "; ".join(f"{c} log-loss {c.loss:.3f}" for c in tried[:6])
                 + ".",
             ),

@@ -22,6 +22,7 @@ from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story
 from cytowell.runs.assemble import Assembled, assemble, gather
+from cytowell.runs.by_kind import across_kinds, by_kind
 from cytowell.runs.fold_training import out_of_fold_logits
 from cytowell.runs.parts import as_begun, by_unit, divide, with_parts
 from cytowell.runs.recipe import Recipe
@@ -199,6 +200,10 @@ def _once(
         heard.said("calling the test part")
         batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
         calls, before = done.bundle.call(batch), done.unscaled.call(batch)
+    across = across_kinds(
+        lambda data, every: _learn(data, every, folder / "kinds", recipe, heard, resume),
+        grouped, findings, made, recipe, heard.ticked,
+    )  # fmt: skip
     told = story.Told(
         dataset=dataset,
         findings=findings,
@@ -209,6 +214,7 @@ def _once(
         before=before,
         learnt=done.bundle.call(done.learnt) if not few else None,
         out_of_fold=few,
+        kinds=by_kind(across, calls, findings) if across is not None else {},
     )
     return _finish(folder, told, done, heard)
 

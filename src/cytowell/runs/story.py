@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cytowell.evaluation.report import Story, write_report
 from cytowell.evaluation.verdict import percent_range
 from cytowell.learners.contract import Makings
 from cytowell.learners.linear import spanning
+from cytowell.runs.by_kind import said_of
 from cytowell.runs.parts import FOLDS, few_groups
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import Bundle, Facts
@@ -74,6 +75,7 @@ class Told(Final):
     before: Predictions
     learnt: Predictions | None
     out_of_fold: bool
+    kinds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -173,6 +175,7 @@ def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -
         "promise": bundle.facts.origin.get("promise"),
         "synthetic": told.dataset.synthetic,
         "lead": lead(told),
+        "by_kind": dict(told.kinds),
         "notes": _notes(told),
         "caveats": _caveats(told.dataset, told.split),
         "balance": _balance(told.dataset, told.split),
@@ -252,7 +255,7 @@ def lead(told: Told) -> list[str]:
     """Say between what the figures were measured, where groups are few, and for what none exist."""
     units = splits.units_of(told.dataset, told.findings, told.recipe.by_image)
     judged = told.split.train if told.out_of_fold else told.split.test
-    said = []
+    said = [*(said_of(told.kinds) if told.kinds else ()), *told.findings.cautions]
     groups = few_groups(told.dataset, units, told.split.parts != "excluded", told.recipe)
     if told.out_of_fold and groups:
         folds = "each group was left out in turn (leave-one-group-out)"

@@ -185,6 +185,8 @@ class Findings:
     kinds
         For each sample the kind of photograph that it is ("" for none), where no groups are named
         and photographs fall into kinds; empty where they do not.
+    cautions
+        Those remarks that belong on top of a report: what the labels do not stand for.
     """
 
     table: pd.DataFrame
@@ -193,6 +195,7 @@ class Findings:
     duplicate_sets: tuple[str, ...] = ()
     excluded: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     kinds: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def issues(self) -> tuple[str, ...]:
