@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from imblearn.over_sampling import SMOTE
-from scipy.special import softmax
+from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from threadpoolctl import ThreadpoolController
 
@@ -206,18 +205,20 @@ def out_of_fold(
     return logits
 
 
-def loss_of(logits: FloatArray, labels: IntArray) -> float:
-    """Give the log-loss of out-of-fold logits once a temperature is fitted, as it will be.
+def losses_of(logits: FloatArray, labels: IntArray) -> FloatArray:
+    """Give the log-losses of out-of-fold logits once a temperature is fitted, as it will be.
 
     Without one, heads are ranked by how sure they are more than by what they know: of few images
     the surest won, and macro-F1 on another laboratory's cells was .83 instead of .95. Samples
-    without logits are left out.
+    without logits are left out; infinite where all are.
     """
     known = np.isfinite(logits).all(axis=1)
     if not known.any():
-        return float("inf")
-    p = softmax(logits[known] / fit_temperature(logits[known], labels[known]), axis=1)
-    return float(log_loss(labels[known], p, labels=np.arange(logits.shape[1])))
+        return np.full(1, np.inf)
+    temperature = fit_temperature(logits[known], labels[known])
+    chosen = log_softmax(logits[known] / temperature, axis=1)
+    losses: FloatArray = -chosen[np.arange(len(chosen)), labels[known]]
+    return losses
 
 
 def choose_strength(
@@ -228,12 +229,12 @@ def choose_strength(
     balance: str,
     seed: int,
     strengths: Sequence[float] = STRENGTHS,
-) -> tuple[float, float]:
-    """Choose C by grouped inner validation; give it and its log-loss."""
+) -> tuple[float, FloatArray]:
+    """Choose C by grouped inner validation; give it and the log-losses of the samples."""
     cuts = folds(labels, groups, 3, seed)
-    losses = []
+    found = []
     for strength in strengths:
         logits = out_of_fold(features, labels, cuts, classes, strength, balance, seed)
-        losses.append(loss_of(logits, labels))
-    best = int(np.argmin(losses))
-    return strengths[best], losses[best]
+        found.append(losses_of(logits, labels))
+    best = int(np.argmin([losses.mean() for losses in found]))
+    return strengths[best], found[best]
