@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def written(folder: Path, tints: list[tuple[int, int, int]], model: str = "") ->
 PINK, BLUE = (200, 130, 150), (130, 140, 210)
 
 
-def checked(paths: list[str], labels: list[str | None]) -> Findings:
+def checked(paths: list[str], labels: Sequence[str | None]) -> Findings:
     samples = tuple(Sample(p, label) for p, label in zip(paths, labels, strict=True))
     classes = tuple(sorted({label for label in labels if label}))
     return cytowell.check(Dataset(samples, classes))

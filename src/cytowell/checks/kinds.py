@@ -72,7 +72,8 @@ def kinds_of(dataset: Dataset, scan: Scan) -> tuple[str, npt.NDArray[np.str_]]:
 
 def _values(scan: Scan) -> dict[str, npt.NDArray[np.str_]]:
     """Give by difference the kind of each photograph, "" for none; (P,)."""
-    facts, out = scan.facts, {}
+    facts = scan.facts
+    out: dict[str, npt.NDArray[np.str_]] = {}
     for what, columns in MEASURED.items():
         for column in columns:
             values = facts[column].to_numpy(dtype=np.float64)
@@ -86,8 +87,8 @@ def _values(scan: Scan) -> dict[str, npt.NDArray[np.str_]]:
     sizes = [f"{w}x{h}" for w, h in zip(facts["width"], facts["height"], strict=True)]
     words = [re.split(r"[_\-. ]", Path(file_of(p)).name, maxsplit=1)[0] for p in scan.paths]
     told = {"size": sizes, "camera": facts["camera"], "day": facts["taken"], "file name": words}
-    for what, values in told.items():
-        named = np.array([str(v) for v in values], dtype="<U64")
+    for what, said in told.items():
+        named = np.array([str(v) for v in said], dtype="<U64")
         named[~scan.readable] = ""
         if _few_values(named):
             out[what] = named
