@@ -57,7 +57,10 @@ def divide(
             "grouped cross-validation"
         )
         if groups:
-            how = f"nothing held back: the images come from {groups} groups, and " + (
+            how = (
+                f"nothing held back: the images come from {groups} groups, so all figures come from "
+                "grouped cross-validation: "
+            ) + (
                 "each of them is left out in turn"
                 if frozen
                 else f"{min(FOLDS, groups)} folds of whole groups are left out in turn"
