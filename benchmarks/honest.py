@@ -17,7 +17,7 @@ from typing import Any
 
 from cytowell.storage import write_text
 
-PARTS = ("calibration", "titres", "compare")
+PARTS = ("calibration", "titres", "compare", "groups")
 COLUMNS = ("what", "setting", "n", "nominal", "measured", "simulations")
 
 

@@ -40,6 +40,7 @@ TABLE: dict[str, dict[str, str]] = {
         "duplicates": "cytowell.checks.duplicates:check",
         "leakage": "cytowell.checks.leakage:check",
         "labels": "cytowell.checks.labels:check",
+        "kinds": "cytowell.checks.kinds:check",
     },
     "learners": {
         "frozen": "cytowell.learners.frozen:LEARNER",

@@ -14,12 +14,14 @@ from PIL import Image
 
 import cytowell
 from cytowell.errors import BundleError, RecipeError
-from cytowell.images import Preprocessing
+from cytowell.images import CellView, Preprocessing
 from cytowell.learners.contract import Makings, Task
 from cytowell.learners.frozen import (
     LEARNER,
+    TRAVELLING,
     Candidate,
     FrozenLearner,
+    _best,
     are_cells_of_blood,
     columns,
     doubts,
@@ -27,6 +29,8 @@ from cytowell.learners.frozen import (
     stage_sets,
 )
 from cytowell.learners.settings import Frozen
+from cytowell.learners.linear import losses_of
+from cytowell.learners.variations import VARIATIONS, recoloured
 from cytowell.runtime.bundle import MapSlice
 from cytowell.types import Dataset, Sample
 
@@ -220,3 +224,66 @@ def test_nothing_is_chosen_on_the_fold_that_it_is_tested_on(
         assert not set(fold.train) & set(fold.test)
         assert fold.train_logits.shape == (len(fold.train), 2)
         assert fold.test_logits.shape == (len(fold.test), 2)
+
+
+def test_heads_are_ranked_by_what_they_know_not_by_how_sure_they_are() -> None:
+    """Logits that rank alike lose alike, however large; wrong ones lose."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 20)
+    logits = rng.normal(size=(60, 3)) + 2 * np.eye(3)[labels]
+    loud = losses_of(9 * logits, labels).mean()
+    assert loud == pytest.approx(losses_of(logits, labels).mean(), rel=0.02)
+    assert losses_of(rng.normal(size=(60, 3)), labels).mean() > 1.5 * loud
+    holes = np.where(np.arange(60)[:, None] % 4 == 0, np.nan, logits)
+    assert len(losses_of(holes, labels)) == 45
+
+
+def test_few_cells_take_the_stages_that_travel_unless_others_are_clearly_better() -> None:
+    cell = SimpleNamespace(cell=CellView(), crop=1.0)
+
+    def tried(stages: tuple[str, ...], loss: float, record: Any = cell) -> Candidate:
+        return Candidate(SimpleNamespace(), record, stages, 0.01, loss, 0.05)  # type: ignore[arg-type]
+
+    last, travelling = tried(("last",), 0.30), tried(TRAVELLING, 0.34)
+    assert _best([last, travelling], few=True) is travelling
+    assert _best([last, travelling], few=False) is last
+    assert _best([last, replace(travelling, loss=0.36)], few=True) is last
+    whole = SimpleNamespace(cell=None, crop=1.0)
+    assert _best([tried(("last",), 0.3, whole), travelling], few=True).stages == ("last",)
+
+
+def test_cells_teach_in_variations_and_are_judged_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(24):
+        pixels = np.full((80, 80, 3), 230.0)
+        pixels[25:55, 25:55] = (90, 60, 150) if i % 2 else (150, 60, 90)
+        shown = np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(shown).save(tmp_path / f"{i}.png")
+        samples.append(Sample(str(tmp_path / f"{i}.png"), ("lymphocyte", "neutrophil")[i % 2]))
+    data = Dataset(tuple(samples), ("lymphocyte", "neutrophil"))
+    settings = Frozen(backbones=("blood",), crops=(1.0,), strengths=(0.01,))
+    task = Task(data, np.arange(24), np.zeros(0, dtype=np.int64), settings, 7, tmp_path)
+    made = LEARNER.fit(task)
+    assert f"{len(VARIATIONS)} variations" in made.remarks[0]
+    assert made.logits is not None
+    assert made.logits.shape == (24, 2)
+    assert np.isfinite(made.logits).all()
+    best, _ = LEARNER.chosen(task, data)
+    seen = LEARNER.varied(best, data)
+    assert seen.shape[:2] == (24, 1 + len(VARIATIONS))
+    assert (np.abs(np.diff(seen, axis=1)).max(axis=2) > 1e-3).all(), "each variation differs"
+    turned = data.take(np.arange(24)[::-1])
+    assert np.array_equal(LEARNER.varied(best, turned)[::-1], seen)
+    monkeypatch.setattr("cytowell.learners.frozen.VARIED", 10)
+    assert LEARNER.varied(best, data).ndim == 2
+
+
+def test_colours_vary_by_content_and_always_alike() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    one = recoloured(pixels, b"12345678", 3)
+    assert np.array_equal(one, recoloured(pixels, b"12345678", 3))
+    assert not np.array_equal(one, recoloured(pixels, b"12345679", 3))
+    assert not np.array_equal(one, recoloured(pixels, b"12345678", 4))

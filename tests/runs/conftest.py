@@ -34,8 +34,10 @@ def three_classes(folder: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def plenty(kept: Path) -> Dataset:
-    """Give 36 pictures of each of three classes, six slides a class."""
-    return three_classes(write_samples(kept / "plenty", "cells", 36)["cells"])
+    """Give 36 pictures of each of three classes, twelve slides: enough to hold some back."""
+    six = three_classes(write_samples(kept / "plenty", "cells", 36)["cells"])
+    halves = [replace(s, group=f"{s.group}{'ab'[i % 2]}") for i, s in enumerate(six.samples)]
+    return replace(six, samples=tuple(halves))
 
 
 @pytest.fixture(scope="session")

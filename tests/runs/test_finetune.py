@@ -136,3 +136,35 @@ def test_too_few_to_hold_back_is_said(few: Dataset, finetune: Recipe, tmp_path: 
     chosen = [int(i) for c in range(len(few.classes)) for i in np.flatnonzero(few.labels == c)[:2]]
     with pytest.raises(TooFewImages, match="--learner frozen"):
         cytowell.train(alone.take(chosen), tmp_path / "run", finetune)
+
+
+def test_of_few_groups_five_folds_are_left_out_and_kept(
+    plenty: Dataset, finetune: Recipe, tmp_path: Path
+) -> None:
+    """A fold that is finished is not trained again; the bundle is trained on every image."""
+    groups = [f"plate {i % 6}" for i in range(len(plenty))]
+    samples = tuple(replace(s, group=g) for s, g in zip(plenty.samples, groups, strict=True))
+    data = replace(plenty, samples=samples)
+    short = replace(finetune, settings=replace(finetune.settings, phases=((32, 4),)))
+    heard: list[str] = []
+
+    def interrupt(sentence: str) -> None:
+        heard.append(sentence)
+        if "without fold 3" in sentence:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cytowell.train(data, tmp_path, short, voice=Voice(said=interrupt))
+    heard.clear()
+    run = cytowell.train(data, tmp_path, short, resume=True, voice=Voice(said=heard.append))
+    assert [s.split("fold ")[1] for s in heard if "without fold" in s] == [
+        f"{k} of 5, for figures that hold" for k in (3, 4, 5)
+    ]
+    assert run.metrics["n"] == len(data)
+    assert run.metrics["groups"] == 6
+    facts = load(run.bundle).facts
+    assert facts.origin["images"] == {"train": len(data), "validation": 0, "test": 0}
+    assert "No image was held back" in " ".join(facts.origin["remarks"])
+    record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert "5 folds of whole groups" in record["lead"][0]
+    assert record["curve"] == []

@@ -117,6 +117,8 @@ def join(dataset: Dataset, parts: Mapping[str, Findings]) -> Findings:
         tuple(s for part in parts.values() for s in part.remarks),
         name_sets(components(len(dataset), linked)),
         excluded,
+        next((part.kinds for part in parts.values() if part.kinds), ()),
+        tuple(s for part in parts.values() for s in part.cautions),
     )
 
 

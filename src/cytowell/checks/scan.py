@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy import fft
 from skimage.measure import blur_effect
 
 from cytowell.checks.issues import Progress
 from cytowell.errors import CytowellError
 from cytowell.images import FORMATS, NPZ_MARK, Preprocessing, ahead, open_upright
-from cytowell.types import Dataset, IntArray, Pixels
+from cytowell.types import Dataset, IntArray, Pixels, printable
 
 WORKING_SIDE = 384
 """Longer side in pixels at which photographs are measured; larger ones are reduced to it."""
@@ -51,10 +51,11 @@ class Scan:
         For each sample the position of its photograph in `paths`; shape (N,).
     facts
         One row per photograph: `sha256` (of the bytes; of the pixels in an array), `bytes`,
-        `format` ("" if not known), `width`, `height`, `frames`, `error` ("" if it could be
-        decoded), `complete` (whether its end is there), `brightness_perc_1/5/95/99`, `entropy`
-        (bits), `contrast` (grey levels), `sharpness` (0..1), `red_green` and `blue_green` (mean
-        chroma, -1..1), `saturation` (0..1). NaN where it could not be decoded.
+        `format` ("" if not known), `width`, `height`, `frames`, `camera` and `taken` (model and
+        day as EXIF has them), `error` ("" if it could be decoded), `complete` (whether its end is
+        there), `brightness_perc_1/5/95/99`, `entropy` (bits), `contrast` (grey levels),
+        `sharpness` (0..1), `red_green` and `blue_green` (mean chroma, -1..1), `saturation` (0..1).
+        NaN where it could not be decoded.
     grey
         uint8 thumbnails, shape (P, 32, 32).
     descriptors
@@ -122,6 +123,7 @@ _MEASURES = (
 )
 _COLUMNS = [
     *("sha256", "bytes", "format", "width", "height", "frames", "error", "complete"),
+    *("camera", "taken"),
     *_MEASURES,
 ]
 _Measured = tuple[dict[str, Any], Pixels | None]
@@ -135,7 +137,7 @@ def _measured(
 
 def _measure(path: str, record: Preprocessing | None) -> _Measured:
     facts: dict[str, Any] = dict.fromkeys(_MEASURES, np.nan)
-    facts["error"] = ""
+    facts |= {"error": "", "camera": "", "taken": ""}
     try:
         image = open_hashed(path, record or Preprocessing(), facts)
     except CytowellError as error:
@@ -199,9 +201,23 @@ def _header(data: bytes) -> dict[str, Any]:
             name = "JPEG" if image.format == "MPO" else image.format
             # A phone's MPO holds a preview as its second frame: one photograph all the same.
             frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-            return {"format": name, "width": image.width, "height": image.height, "frames": frames}
+            size = {"width": image.width, "height": image.height, "frames": frames}
+            return {"format": name, **size, **_camera(image)}
     except Exception:  # Pillow's parsers raise whatever the broken bytes lead to
         return {"format": known}
+
+
+def _camera(image: Image.Image) -> dict[str, str]:
+    """Give the camera and the day that EXIF names, "" where it names none."""
+    try:
+        exif = image.getexif()
+        model = str(exif.get(ExifTags.Base.Model, "")).strip("\0 ")
+        moments = (exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal),
+                   exif.get(ExifTags.Base.DateTime))  # fmt: skip
+        taken = next((str(m) for m in moments if m), "")
+    except Exception:  # EXIF is as broken as any other part of a file
+        return {}
+    return {"camera": printable(model)[:64], "taken": printable(taken)[:10]}
 
 
 _MAGIC = (

@@ -76,6 +76,10 @@ class Story:
         Of the part that judges: `metrics.evaluate` and the calls that it was given.
     verdict
         Sentences; written from the figures where none are given.
+    lead
+        Sentences before all others: between what the figures were measured, and for what none are.
+    by_kind
+        Figures across kinds of photographs and of each, which `lead` says in words.
     notes
         Sentences directly under the verdict: whose figures these are.
     no_test
@@ -117,6 +121,8 @@ class Story:
     metrics: Mapping[str, Any]
     predictions: Predictions
     verdict: Sequence[str] = ()
+    lead: Sequence[str] = ()
+    by_kind: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
     no_test: str = ""

@@ -15,7 +15,7 @@ from cytowell.evaluation.intervals import (
     wilson,
 )
 from cytowell.evaluation.judged import Judged, Key
-from cytowell.types import FloatArray
+from cytowell.types import BoolArray, FloatArray
 
 _RANK_BUDGET = 60_000_000
 """Rows x classes x draws that are gone through for ROC-AUC and average precision."""
@@ -67,6 +67,8 @@ def interval(
     if np.isnan(value) or not len(judged):
         return None
     rows = judged.share(key)
+    if _one_group(judged, key, rows):
+        return None
     if rows is not None and (judged.alone or value in (0, 1)):
         count = judged.groups_where(rows)
         return wilson(value * count, count)
@@ -80,6 +82,19 @@ def interval(
     if ends is None or is_point(ends):
         return None
     return min(ends[0], value), max(ends[1], value)
+
+
+def _one_group(judged: Judged, key: Key, rows: BoolArray | None) -> bool:
+    """Whether all images that a figure is made of belong to one group: it says nothing of others.
+
+    A figure of a class is made of its images, whatever others are called it; and of a single image
+    that is no part of a group, as much is known as of any other.
+    """
+    made_of = [np.ones(len(judged), dtype=np.bool_)] if rows is None else [rows]
+    if not isinstance(key, str) and key[0] != "precision":
+        made_of.append(judged.truth == key[1])
+    grouped = not judged.alone
+    return any(grouped and judged.groups_where(mask) == 1 and mask.sum() > 1 for mask in made_of)
 
 
 def _stand_in(judged: Judged, key: Key, value: float) -> Interval | None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.metrics import log_loss
 
 from cytowell import registry
 from cytowell.errors import RecipeError
@@ -22,8 +21,15 @@ from cytowell.evaluation.cell_kinds import kind_of
 from cytowell.images import Preprocessing
 from cytowell.learners.contract import Makings, Task, TestFold, Ticked, silent, unticked
 from cytowell.learners.features import cached_features
-from cytowell.learners.linear import choose_strength, fit_head, folds, out_of_fold
+from cytowell.learners.linear import (
+    choose_strength,
+    fit_head,
+    folds,
+    judging_folds,
+    out_of_fold,
+)
 from cytowell.learners.settings import CHECKPOINTS, Frozen
+from cytowell.learners.variations import with_variations
 from cytowell.runtime.backbone import FrozenBackbone, open_backbone
 from cytowell.runtime.bundle import MapSlice
 from cytowell.runtime.head import Head
@@ -35,19 +41,31 @@ FEW = 30
 WEIGHED = 800
 """Images on which the candidates are weighed; the winner then sees all."""
 
+VARIED = 300
+"""Single cells up to which each teaches in variations too: more show on their own how they vary."""
+
 STAGES = (("last",), ("16", "last"), ("8", "16", "32", "last"), ("8", "16", "32"), ("8", "16"))
 """Sets of stages that are weighed, by name; a network without them offers what it has."""
 
 
+TRAVELLING = ("8", "16", "32")
+"""Stages that few cells of another laboratory were called best by: BCCD's and Raabin's, with
+networks that neither had taught."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One way to see the images, and how well a head on it did: log-loss, lower is better."""
+    """One way to see the images, and how well a head on it did.
+
+    `loss` is the log-loss, lower is better, and `doubt` its standard error.
+    """
 
     backbone: FrozenBackbone
     record: Preprocessing
     stages: tuple[str, ...]
     strength: float = 0.0
     loss: float = float("inf")
+    doubt: float = 0.0
 
     def __str__(self) -> str:
         seen = "whole picture" if self.record.crop >= 1 else f"centre {self.record.crop:.0%}"
@@ -68,17 +86,19 @@ class FrozenLearner:
         s: Frozen = task.settings
         learn = task.dataset.take(task.train)
         best, tried = self.chosen(task, learn)
-        features = _features(best, learn, task.ticked)
-        used = columns(best.backbone.maps, best.stages, features.shape[1])
-        X, y, g = features[:, used], learn.labels, learn.groups
+        features = self.varied(best, learn, task.ticked)
+        width = features.shape[-1]
+        used = columns(best.backbone.maps, best.stages, width)
+        X, y, g = features[..., used], learn.labels, learn.groups
         classes = len(learn.classes)
         head = fit_head(X, y, classes, best.strength, s.balance, task.seed)
         logits = None
         tested: tuple[TestFold, ...] = ()
         if not len(task.validation):
-            logits = out_of_fold(X, y, g, classes, best.strength, s.balance, task.seed, s.folds)
+            cuts = judging_folds(y, g, s.folds, task.seed)
+            logits = out_of_fold(X, y, cuts, classes, best.strength, s.balance, task.seed)
             tested = tuple(self.nested(task, learn))
-        weight = np.zeros((classes, features.shape[1]))
+        weight = np.zeros((classes, width))
         weight[:, used] = head.weight
         origin = best.backbone.origin
         return Makings(
@@ -91,8 +111,8 @@ class FrozenLearner:
             weights=origin.get("weights", f"file {best.backbone.name}"),
             licence=origin.get("licence", "not stated"),
             remarks=(
-                f"Frozen features of {best}; C = {best.strength:g}. Weighed by cross-validation on "
-                f"{min(len(learn), WEIGHED)} training images: "
+                f"Frozen features of {best}; C = {best.strength:g}. {_said_of(X)}Weighed by "
+                f"cross-validation on {min(len(learn), WEIGHED)} training images: "
                 + "; ".join(f"{c} log-loss {c.loss:.3f}" for c in tried[:6])
                 + ".",
             ),
@@ -121,6 +141,7 @@ class FrozenLearner:
     def nested(self, task: Task, learn: Dataset) -> Iterator[TestFold]:
         """Give logits of each fold by a head of which nothing was chosen on that fold.
 
+        Of few groups each is a fold, and what calibrates was called without its group too.
         Network, centre, stages and strength are weighed anew on the other folds alone: figures of
         images that helped to choose are too good (Varma & Simon 2006, doi
         10.1186/1471-2105-7-91).
@@ -128,17 +149,27 @@ class FrozenLearner:
         s: Frozen = task.settings
         quiet = replace(task, said=silent)
         labels, groups, classes = learn.labels, learn.groups, len(learn.classes)
-        cuts = folds(labels, groups, s.folds, task.seed)
+        cuts = judging_folds(labels, groups, s.folds, task.seed)
         task.said(f"choosing anew without each of {len(cuts)} folds, for figures that hold")
         for number, (train, test) in enumerate(cuts):
             task.ticked(number, len(cuts), "folds")
             best, _ = self.chosen(quiet, learn.take(train))
-            features = _features(best, learn, task.ticked)
-            X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
+            features = self.varied(best, learn, task.ticked)
+            X = features[..., columns(best.backbone.maps, best.stages, features.shape[-1])]
             how = (classes, best.strength, s.balance, task.seed)
-            inside = out_of_fold(X[train], labels[train], groups[train], *how, s.folds)
+            inner = judging_folds(labels[train], groups[train], s.folds, task.seed)
+            inside = out_of_fold(X[train], labels[train], inner, *how)
             head = fit_head(X[train], labels[train], *how)
-            yield TestFold(train, test, inside, head.logits(X[test]))
+            yield TestFold(train, test, inside, head.logits(X[test] if X.ndim == 2 else X[test, 0]))
+
+    def varied(
+        self, best: Candidate, learn: Dataset, ticked: Ticked = unticked
+    ) -> npt.NDArray[np.float32]:
+        """Give features (N, D) of the images, or (N, V, D) with variations of few cells."""
+        features = _features(best, learn, ticked)
+        if best.record.cell is None or len(learn) > VARIED:
+            return features
+        return with_variations(best.backbone, best.record, learn.samples, features, ticked)
 
     def weigh(self, task: Task, learn: Dataset) -> tuple[Candidate, list[Candidate]]:
         """Give the best candidate with its strength, and all of them, best first."""
@@ -162,17 +193,24 @@ class FrozenLearner:
                     X = features[:, columns(backbone.maps, stages, features.shape[1])]
                     tried.append(_try(task, few, X, Candidate(backbone, record, stages)))
         tried.sort(key=lambda c: c.loss)
-        best = tried[0]
+        best = _best(tried, len(learn) <= VARIED)
         features = _features(best, few)
         X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
-        strength, loss = choose_strength(
+        strength, losses = choose_strength(
             X, few.labels, few.groups, len(few.classes), s.balance, task.seed, s.strengths
         )
+        loss = float(losses.mean())
         task.said(f"chosen: {best} (log-loss {loss:.3f})")
         return replace(best, strength=strength, loss=loss), tried
 
 
 LEARNER = FrozenLearner()
+
+
+def _said_of(X: npt.NDArray[np.float32]) -> str:
+    if X.ndim == 2:
+        return ""
+    return f"Each cell taught in {X.shape[1] - 1} variations of window and colour too. "
 
 
 def doubts(
@@ -198,7 +236,8 @@ def doubts(
     features = _features(best, dataset, ticked)
     X = features[:, columns(best.backbone.maps, best.stages, features.shape[1])]
     labels, groups = dataset.labels, dataset.groups
-    logits = out_of_fold(X, labels, groups, len(dataset.classes), best.strength, "balanced", seed)
+    cuts = folds(labels, groups, 5, seed)
+    logits = out_of_fold(X, labels, cuts, len(dataset.classes), best.strength, "balanced", seed)
     probabilities: FloatArray = softmax(logits, axis=1)
     return probabilities
 
@@ -213,13 +252,29 @@ def _features(
 
 
 def _try(task: Task, few: Dataset, X: npt.NDArray[np.float32], candidate: Candidate) -> Candidate:
+    """Give the candidate with its loss: at the middle strength, of few cells at the best."""
     s: Frozen = task.settings
-    strength = s.strengths[len(s.strengths) // 2]
-    logits = out_of_fold(
-        X, few.labels, few.groups, len(few.classes), strength, s.balance, task.seed, 3
+    strengths = s.strengths[len(s.strengths) // 2 :][:1]
+    if candidate.record.cell is not None and len(few) <= VARIED:
+        strengths = s.strengths
+    strength, losses = choose_strength(
+        X, few.labels, few.groups, len(few.classes), s.balance, task.seed, strengths
     )
-    loss = log_loss(few.labels, softmax(logits, axis=1), labels=np.arange(len(few.classes)))
-    return replace(candidate, strength=strength, loss=float(loss))
+    doubt = float(losses.std() / np.sqrt(len(losses))) if np.isfinite(losses).all() else 0.0
+    return replace(candidate, strength=strength, loss=float(losses.mean()), doubt=doubt)
+
+
+def _best(tried: Sequence[Candidate], few: bool) -> Candidate:
+    """Give the best of candidates, best first; of few cells `TRAVELLING` if it is as good.
+
+    As good is what is worse by no more than the standard error of the best (Breiman et al. 1984,
+    section 3.4.3): forty cells do not tell two sets of stages apart.
+    """
+    best = tried[0]
+    if best.record.cell is None or not few:
+        return best
+    same = (c for c in tried if c.stages == TRAVELLING and c.loss <= best.loss + best.doubt)
+    return next(same, best)
 
 
 def open_backbones(names: Sequence[str]) -> list[FrozenBackbone]:

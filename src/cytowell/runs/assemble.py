@@ -17,7 +17,7 @@ from cytowell.errors import DatasetError
 from cytowell.evaluation.calibration import Calibration, fit_calibration, fit_farthest
 from cytowell.evaluation.promise import Promise, promise
 from cytowell.learners.contract import Makings, TestFold, Ticked
-from cytowell.learners.linear import fit_head, folds
+from cytowell.learners.linear import fit_head, judging_folds
 from cytowell.learners.statistics import statistics_of
 from cytowell.runtime.bundle import Bundle, Facts, MapSlice, decide
 from cytowell.runtime.head import Head, Statistics
@@ -45,6 +45,7 @@ class Assembled:
     calibrating: Batch | None
     unscaled: Bundle
     tested: tuple[Predictions, ...] | None = None
+    """A class that comes from one group alone has no such calls."""
 
 
 def gather(bundle: Bundle, dataset: Dataset, rows: IntArray, ticked: Ticked, what: str) -> Batch:
@@ -110,6 +111,8 @@ class Held:
 def calibrate(held: Held, makings: Makings, learnt: IntArray, wrong: float) -> Calibrated:
     """Fit temperature, bias, distance limit and threshold, in this order.
 
+    Images whose logits or distance are NaN, which no fold could judge, have no say.
+
     Parameters
     ----------
     learnt
@@ -118,7 +121,8 @@ def calibrate(held: Held, makings: Makings, learnt: IntArray, wrong: float) -> C
     counts = np.bincount(learnt, minlength=len(makings.classes))
     shift = makings.evened * np.log(np.maximum(counts, 0.5) / max(1, len(learnt)))
     calibration = fit_calibration(held.logits, held.truth, makings.expected, shift)
-    farthest = fit_farthest(held.distances)
+    known = np.isfinite(held.distances)
+    farthest = fit_farthest(held.distances[known]) if known.any() else float("inf")
     near = held.distances <= farthest
     sure = calibration.probabilities(held.logits[near])
     promised = promise(sure, held.truth[near], wrong, held.groups[near])
@@ -187,6 +191,19 @@ def assemble(
     )
 
 
+def logits_of(
+    makings: Makings, dataset: Dataset, train: IntArray, rows: IntArray, seed: int, ticked: Ticked
+) -> FloatArray:
+    """Give logits of the samples at `rows` by the head as the bundle of these makings has it."""
+    draft = Bundle(Facts(makings.classes, makings.record, maps=makings.maps), makings.head, None,
+                   makings.model)  # fmt: skip
+    head = makings.head
+    if makings.balance:
+        learnt = gather(draft, dataset, np.sort(train), ticked, "features of the training part")
+        head = _refitted(makings, learnt, labels_of(learnt, makings.classes), seed)
+    return head.logits(gather(draft, dataset, rows, ticked, "left-out groups").features)
+
+
 def _refitted(makings: Makings, learnt: Batch, y: IntArray, seed: int) -> Head:
     """Fit the head anew on the finished features that it uses."""
     used = np.any(makings.head.weight != 0, axis=0)
@@ -214,7 +231,7 @@ def cross_fitted(
     where 98.5 to 99.0 was true.
     """
     tested = makings.folds or _folds_of(held, seed)
-    probabilities = np.zeros_like(held.logits)
+    probabilities = np.full(held.logits.shape, np.nan)
     before = np.zeros_like(held.logits)
     decided = np.zeros(len(rows), dtype=np.bool_)
     reasons = [""] * len(rows)
@@ -228,16 +245,21 @@ def cross_fitted(
         decided[fold.test], why = decide(limits, found, held.distances[fold.test])
         for row, reason in zip(fold.test, why, strict=True):
             reasons[row] = reason
-    samples = tuple(dataset.samples[int(i)] for i in rows)
-    none = ("",) * len(rows)
-    yield Predictions(samples, facts.classes, probabilities, decided, tuple(reasons), none)
-    yield Predictions(samples, facts.classes, before, np.ones_like(decided), none, none)
+    kept = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    samples = tuple(dataset.samples[int(rows[i])] for i in kept)
+    none = ("",) * len(kept)
+    whys = tuple(reasons[i] for i in kept)
+    yield Predictions(samples, facts.classes, probabilities[kept], decided[kept], whys, none)
+    every = np.ones(len(kept), dtype=np.bool_)
+    yield Predictions(samples, facts.classes, before[kept], every, none, none)
 
 
 def _folds_of(held: Held, seed: int) -> tuple[TestFold, ...]:
     """Cross-fit the calibration alone, where a learner leaves out-of-fold logits and no folds."""
-    cuts = folds(held.truth, held.groups, 5, seed)
-    return tuple(TestFold(a, b, held.logits[a], held.logits[b]) for a, b in cuts)
+    known = np.flatnonzero(np.isfinite(held.logits).all(axis=1))
+    cuts = judging_folds(held.truth[known], held.groups[known], 5, seed)
+    pairs = ((known[a], known[b]) for a, b in cuts)
+    return tuple(TestFold(a, b, held.logits[a], held.logits[b]) for a, b in pairs)
 
 
 def out_of_fold_distances(
@@ -251,11 +273,11 @@ def out_of_fold_distances(
     """Give the distance (N,) of each image to the images of other groups.
 
     A squared distance grows with the number of components, and a fold has fewer than `whole`: each
-    is scaled to as many.
+    is scaled to as many. NaN where no image of its class comes from another group.
     """
     classes, components = whole.means.shape
-    distances = np.zeros(len(labels))
-    for learn, judge in folds(labels, groups, 5, seed):
+    distances = np.full(len(labels), np.nan)
+    for learn, judge in judging_folds(labels, groups, 5, seed):
         others = statistics_of(features[learn], labels[learn], classes, seed, maps)
         scale = np.sqrt(components / others.means.shape[1])
         distances[judge] = scale * others.distance(features[judge])

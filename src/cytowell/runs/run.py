@@ -25,15 +25,17 @@ from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story, training_images
 from cytowell.runs.assemble import Assembled, assemble, gather
+from cytowell.runs.by_kind import across_kinds, by_kind
+from cytowell.runs.fold_training import out_of_fold_logits
 from cytowell.runs.lock import LOCK, held
-from cytowell.runs.parts import by_unit, divide, with_parts
+from cytowell.runs.parts import as_begun, by_unit, divide, with_parts
 from cytowell.runs.ready import require_ready
 from cytowell.runs.recipe import Recipe
 from cytowell.runs.voice import Voice as Voice
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
 from cytowell.storage import explaining, replacing_folder, write_text, write_with
-from cytowell.types import Dataset, Findings, FloatArray, IntArray, Predictions, Split
+from cytowell.types import Dataset, Findings, FloatArray, Predictions, Split
 
 HELD = ("validation", "test")
 """Parts that calibrate and evaluate."""
@@ -183,20 +185,32 @@ def _once(
     findings = training_images.with_overlaps(dataset, findings, known)
     write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
     made, few = divide(dataset, findings, recipe, split)
+    if resume and split is None:
+        made, few = as_begun(folder, dataset, made, few)
     splits.save(made, folder / "split.csv")
     heard.said(f"split: {made.how}")
     grouped = by_unit(dataset, findings, recipe.by_image)
     makings, left = _learn(grouped, made, folder, recipe, heard, resume, known)
+    if few and makings.logits is None:
+        logits = out_of_fold_logits(
+            lambda part, place: _learn(grouped, part, place, recipe, heard, resume, known)[0],
+            grouped, made, folder, heard.said, heard.ticked,
+        )  # fmt: skip
+        makings = replace(makings, logits=logits, rows=made.train)
     done = assemble(
         makings, grouped, made.train, made.validation, recipe.wrong, recipe.seed, heard.ticked
     )
     if few:
         assert done.tested is not None
-        calls, before = (_named(c, dataset, made.train) for c in done.tested)
+        calls, before = (_named(c, grouped, dataset) for c in done.tested)
     else:
         heard.said("calling the test part")
         batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
         calls, before = done.bundle.call(batch), done.unscaled.call(batch)
+    across = across_kinds(
+        lambda data, every: _learn(data, every, folder / "kinds", recipe, heard, resume),
+        grouped, findings, made, recipe, heard.ticked,
+    )  # fmt: skip
     told = story.Told(
         dataset=dataset,
         findings=findings,
@@ -208,6 +222,7 @@ def _once(
         learnt=done.bundle.call(done.learnt) if not few else None,
         out_of_fold=few,
         no_test=training_images.no_test(left, made.train if few else made.where(*HELD)),
+        kinds=by_kind(across, calls, findings) if across is not None else {},
     )
     if told.no_test:
         heard.said(told.no_test)
@@ -218,9 +233,10 @@ def _once(
     return run
 
 
-def _named(calls: Predictions, dataset: Dataset, rows: IntArray) -> Predictions:
+def _named(calls: Predictions, grouped: Dataset, dataset: Dataset) -> Predictions:
     """Give calls with their samples as the data set has them, their own groups among them."""
-    return replace(calls, samples=tuple(dataset.samples[int(i)] for i in rows))
+    own = {id(sample): i for i, sample in enumerate(grouped.samples)}
+    return replace(calls, samples=tuple(dataset.samples[own[id(s)]] for s in calls.samples))
 
 
 def _again(
@@ -385,7 +401,8 @@ def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: 
     whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
     if not (whose / "run.json").exists():
         raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
-    begun = _is_whole(whose) or any(f.exists() for f in (whose / "checkpoints", folder / "bundle"))
+    places = (whose / "checkpoints", whose / "folds", folder / "bundle")
+    begun = _is_whole(whose) or any(f.exists() for f in places)
     if not begun:
         return  # it was blocked, or stopped before it learnt: mended data may take its place
     if not _same(whose, dataset, recipe):

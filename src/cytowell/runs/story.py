@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from cytowell.evaluation.metrics import evaluate
 from cytowell.evaluation.report import Story, write_report
 from cytowell.evaluation.verdict import percent_range
 from cytowell.learners.contract import Makings
+from cytowell.learners.linear import spanning
+from cytowell.runs.by_kind import said_of
+from cytowell.runs.parts import FOLDS, few_groups
 from cytowell.runs.recipe import Recipe
 from cytowell.runtime.bundle import Bundle, Facts
 from cytowell.storage import write_text
@@ -73,6 +76,7 @@ class Told(Final):
     learnt: Predictions | None
     out_of_fold: bool
     no_test: str = ""
+    kinds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -171,9 +175,11 @@ def tell(folder: Path, told: Told, bundle: Bundle, metrics: Mapping[str, Any]) -
         "threshold": bundle.facts.threshold,
         "promise": bundle.facts.origin.get("promise"),
         "synthetic": told.dataset.synthetic,
+        "lead": lead(told),
+        "by_kind": dict(told.kinds),
         "notes": _notes(told),
         "no_test": told.no_test,
-        "caveats": _caveats(told.dataset),
+        "caveats": _caveats(told.dataset, told.split),
         "balance": _balance(told.dataset, told.split),
         "split_how": told.split.how,
         "leakage": _leakage(told),
@@ -247,9 +253,46 @@ def _few(calls: Predictions) -> dict[str, Any]:
     return {k: metrics[k] for k in SHOWN}
 
 
+def lead(told: Told) -> list[str]:
+    """Say between what the figures were measured, where groups are few, and for what none exist."""
+    units = splits.units_of(told.dataset, told.findings, told.recipe.by_image)
+    judged = told.split.train if told.out_of_fold else told.split.test
+    said = [*(said_of(told.kinds) if told.kinds else ()), *told.findings.cautions]
+    groups = few_groups(told.dataset, units, told.split.parts != "excluded", told.recipe)
+    if told.out_of_fold and groups:
+        folds = "each group was left out in turn (leave-one-group-out)"
+        if told.recipe.learner != "frozen":
+            folds = f"{min(FOLDS, groups)} folds of whole groups were left out in turn"
+        said.append(
+            f"The images come from {groups} groups, so none was held back for good: {folds}, and "
+            "figures, temperature, threshold and all intervals come from calls of groups that were "
+            "not learnt from. The bundle that is delivered was trained on all of them."
+        )
+    if not told.dataset.has_groups:
+        return said
+    named, labels = told.dataset.groups[judged], told.dataset.labels[judged]
+    if len(np.unique(named)) == 1 < len(named):
+        return [*said, "All images that were judged belong to one group: no figure across groups "
+                "exists, and no interval is given."]  # fmt: skip
+    own = units[judged].astype(np.str_) if told.out_of_fold else named
+    alone = set(labels.tolist()) - set(spanning(labels, own).tolist())
+    names = [told.dataset.classes[c] for c in sorted(alone) if (labels == c).sum() > 1]
+    if names:
+        what = "no figure across groups exists" if told.out_of_fold else "no interval is given"
+        said.append(
+            f"All images of {', '.join(names)} belong to one group{' each' if names[1:] else ''}: "
+            f"{what} for {'these classes' if names[1:] else 'this class'}."
+            + (" Other images of such a group were called by a head that did not know the class."
+               if told.out_of_fold else "")
+        )  # fmt: skip
+    return said
+
+
 def _notes(told: Told) -> list[str]:
     notes = []
-    if told.out_of_fold:
+    units = splits.units_of(told.dataset, told.findings, told.recipe.by_image)
+    inside = told.split.parts != "excluded"
+    if told.out_of_fold and not few_groups(told.dataset, units, inside, told.recipe):
         notes.append(
             "A class has few images, so none was held back for good: each figure is of calls by a "
             "head that had not seen the image's group (grouped cross-validation), and whose "
@@ -259,8 +302,14 @@ def _notes(told: Told) -> list[str]:
     return notes
 
 
-def _caveats(dataset: Dataset) -> list[str]:
+def _caveats(dataset: Dataset, made: Split) -> list[str]:
     caveats = list(dataset.notes)
+    calibrating = dataset.groups[made.validation]
+    if len(np.unique(calibrating)) == 1 < len(calibrating):
+        caveats.append(
+            "One group alone calibrated: temperature, threshold and distance limit are what fits "
+            "its images, and other groups may need others."
+        )
     if not dataset.has_groups:
         caveats.append(
             "Nothing says which slide, plate or donor an image comes from, so the split is by "

@@ -22,7 +22,7 @@ from cytowell.errors import NotEnoughMemory
 from cytowell.images import Preprocessing
 from cytowell.images.cell import WHITE
 from cytowell.learners.contract import Curve, Task
-from cytowell.learners.linear import fit_head, out_of_fold
+from cytowell.learners.linear import fit_head, folds, out_of_fold
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.settings import essence
@@ -48,6 +48,15 @@ CROP_SIDE = 128
 STILL = 1e-3
 """Features that vary by less than this share of their mean say nothing; those of networks that
 have learnt, and of most that have not, vary by a hundredth and more."""
+
+UNHELD = 128
+"""Training images that stand for a validation part where none is held back: they end a training
+that has come apart, and choose nothing else."""
+
+NONE_HELD = (
+    "No image was held back from the training: the last average of its weights stands, and there "
+    "is no curve of a validation part."
+)
 
 PROBED = 1500
 """Images that a linear probe looks at: enough to start from, seconds to read."""
@@ -101,6 +110,8 @@ class FinetuneLearner:
         torch.manual_seed(task.seed)
         order = np.random.default_rng(task.seed).permutation(task.train)
         learn, judge = task.dataset.take(order), task.dataset.take(task.validation)
+        if not len(judge):
+            judge = learn.take(range(min(len(learn), UNHELD)))
         backbone = build(s.backbone, s.weights).eval()
         s = fitting_phases(backbone, s, task.said)
         task = replace(task, settings=s)
@@ -130,6 +141,9 @@ class FinetuneLearner:
         network, curve = _trained(job, network, task)
         network.backbone.views = s.mirrored
         parents = _parents(learn, subclasses, second)
+        if not len(task.validation):
+            remarks.append(NONE_HELD)
+            curve = []
         return Trained(network, record, learn.classes, tuple(curve), tuple(remarks), s, parents)
 
     def _probed(
@@ -176,10 +190,12 @@ class FinetuneLearner:
         for crop in crops:
             record = replace(whole, size=side, crop=crop)
             features = probe_features(backbone, learn, record, PROBED)
+            cuts = folds(labels, groups, 4, task.seed)
             logits = out_of_fold(
-                features, labels, groups, len(learn.classes), 0.01, "none", task.seed, count=4
+                features, labels, cuts, len(learn.classes), 0.01, "none", task.seed
             )
-            right[crop] = np.argmax(logits, axis=1) == labels
+            known = np.isfinite(logits).all(axis=1)
+            right[crop] = known & (np.nan_to_num(logits).argmax(axis=1) == labels)
         chosen = widest(right)
         shares = ", ".join(f"{100 * right[c].mean():.1f} % at {c:.0%}" for c in crops[1:])
         said = (

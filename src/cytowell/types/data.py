@@ -182,6 +182,11 @@ class Findings:
         on one side.
     excluded
         Samples that cannot be learnt from (unreadable, two labels), True where so; shape (N,).
+    kinds
+        For each sample the kind of photograph that it is ("" for none), where no groups are named
+        and photographs fall into kinds; empty where they do not.
+    cautions
+        Those remarks that belong on top of a report: what the labels do not stand for.
     """
 
     table: pd.DataFrame
@@ -189,6 +194,8 @@ class Findings:
     remarks: tuple[str, ...] = ()
     duplicate_sets: tuple[str, ...] = ()
     excluded: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    kinds: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def issues(self) -> tuple[str, ...]:
@@ -202,6 +209,8 @@ class Findings:
             saved["duplicate_set"] = list(self.duplicate_sets)
         if len(self.excluded) == len(saved):
             saved["excluded"] = self.excluded
+        if self.kinds:
+            saved["kind"] = list(self.kinds)
         return saved
 
     @staticmethod
@@ -218,8 +227,9 @@ class Findings:
             )
         if "excluded" in saved.columns:
             excluded = saved["excluded"].to_numpy(dtype=np.bool_)
-        table = saved.drop(columns=["duplicate_set", "excluded"], errors="ignore")
-        return Findings(table, tuple(blocking), tuple(remarks), sets, excluded)
+        kinds = tuple(saved["kind"].fillna("").astype(str)) if "kind" in saved.columns else ()
+        table = saved.drop(columns=["duplicate_set", "excluded", "kind"], errors="ignore")
+        return Findings(table, tuple(blocking), tuple(remarks), sets, excluded, kinds)
 
     def counts(self) -> dict[str, int]:
         """Give the number of samples that show each issue."""
