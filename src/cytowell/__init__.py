@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cytowell.plates.grid import find_wells
     from cytowell.runs.compare import compare
+    from cytowell.runs.drift import drift
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
     from cytowell.runs.smear import smear
@@ -37,6 +38,7 @@ _HOMES = {
     "train": "cytowell.runs.run:train",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
+    "drift": "cytowell.runs.drift:drift",
     "smear": "cytowell.runs.smear:smear",
     "titre": "cytowell.runs.titres:titre",
     "serve": "cytowell.serving.app:serve",
@@ -61,6 +63,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "drift",
     "evaluate",
     "fetch",
     "find_wells",

@@ -20,6 +20,7 @@ from cytowell.cli import (
     count,
     crop,
     detect,
+    drift,
     evaluate,
     export,
     fetch,
@@ -53,7 +54,7 @@ app = typer.Typer(
 
 VERBS = (
     samples, fetch, check, convert, train, evaluate, wells, crop, predict, smear, plate,
-    titre, count, agree, serve, space, compare, replay, inspect, export, list_, board,
+    titre, count, agree, drift, serve, space, compare, replay, inspect, export, list_, board,
 )  # fmt: skip
 
 for verb in VERBS:
