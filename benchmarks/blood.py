@@ -4,7 +4,7 @@
     python benchmarks/blood.py twin --out runs/blood      (the second stage, from the first)
     python benchmarks/blood.py final --out runs/blood     (the same, with everything)
     python benchmarks/blood.py ship --out runs/blood      (limits, card, the bundle in the package)
-    python benchmarks/blood.py reference                  (light, stain, size of PBC into the latter)
+    python benchmarks/blood.py reference                  (light, stain, size of PBC into that)
 
 The twin is trained on 77 % of PBC and on Raabin's white cells; PBC's test part, and the white
 cells of BCCD (BCD shows the same photographs, resized and changed), a laboratory that taught it

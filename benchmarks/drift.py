@@ -25,7 +25,6 @@ from PIL import Image, ImageFilter
 import blood
 import cytowell
 from cytowell.evaluation.intervals import wilson
-from cytowell.runs.assemble import reference_on
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.drift import DriftMonitor
 from cytowell.runtime.pipeline import Batch

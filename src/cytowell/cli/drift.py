@@ -1,4 +1,4 @@
-"""cytowell drift: are these photographs still what the bundle was trained on?"""
+"""cytowell drift: whether photographs are still what the bundle was trained on."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from cytowell.evaluation.shift import Measured, Shift, shift
 from cytowell.images.appearance import MEASURES
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.pipeline import Batch
-from cytowell.types import FloatArray, Predictions
+from cytowell.types import FloatArray
 
 ALPHA = 0.01
 """Probability that anything at all is taken for a difference in photographs that do not differ."""
