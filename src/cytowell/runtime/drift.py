@@ -295,9 +295,7 @@ def _shifts(
     known = bundle.reference
     if known is None:
         found = _beyond(bundle, values[DISTANCE], groups)
-        missing = [
-            "Light, stain, sharpness and size: the bundle holds none of its training images."
-        ]
+        missing = ["Light, stain, sharpness and size: the bundle holds none of its training."]
         if not found:
             missing.append("Distance in features: the bundle holds no limit.")
         return found, missing
@@ -356,18 +354,10 @@ def _compared(found: dict[str, Shift]) -> tuple[Comparison, ...]:
     for (name, made), p in zip(found.items(), corrected, strict=True):
         how = MEASURED[name]
         enough = made.effect >= how.least if name == DISTANCE else abs(made.effect) >= how.least
-        out.append(
-            Comparison(
-                name,
-                made.effect,
-                float(p),
-                bool(p < ALPHA and enough),
-                in_words(name, made.effect),
-                how.remedy,
-                made.images,
-                made.groups,
-            )  # fmt: skip
-        )
+        words = in_words(name, made.effect)
+        differs = bool(p < ALPHA and enough)
+        row = (name, made.effect, float(p), differs, words, how.remedy, made.images, made.groups)
+        out.append(Comparison(*row))
     return tuple(out)
 
 
