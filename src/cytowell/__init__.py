@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
     from cytowell.runs.smear import smear
+    from cytowell.runs.suggest import suggest
     from cytowell.runs.titres import titre
     from cytowell.runtime.bundle import Bundle, load
     from cytowell.serving.app import serve
@@ -38,6 +39,7 @@ _HOMES = {
     "train": "cytowell.runs.run:train",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
+    "suggest": "cytowell.runs.suggest:suggest",
     "drift": "cytowell.runs.drift:drift",
     "smear": "cytowell.runs.smear:smear",
     "titre": "cytowell.runs.titres:titre",
@@ -72,6 +74,7 @@ __all__ = [
     "serve",
     "smear",
     "split",
+    "suggest",
     "titre",
     "train",
     "write_samples",
