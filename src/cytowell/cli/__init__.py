@@ -55,7 +55,8 @@ app = typer.Typer(
 
 VERBS = (
     samples, fetch, check, convert, train, evaluate, wells, crop, predict, smear, plate,
-    titre, count, agree, drift, suggest, serve, space, compare, replay, inspect, export, list_, board,
+    titre, count, agree, drift, suggest, serve, space, compare, replay, inspect, export, list_,
+    board,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -57,7 +57,7 @@ def space_of(
     deviation = X.std(axis=0)
     X = X / np.maximum(deviation, 0.1 * max(float(np.median(deviation)), 1e-6))
     most = min(COMPONENTS, len(X) - 1, X.shape[1])
-    if most >= 1:
+    if most >= 1 and float(np.ptp(X, axis=0).max()) > 0:
         X = PCA(most, svd_solver="randomized", random_state=0).fit_transform(X)
     parts = [_evened(X)]
     if appearances is not None and len(appearances) == len(X):
