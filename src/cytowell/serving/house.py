@@ -74,6 +74,7 @@ class House:
         self.folder = folder
         self.finders = dict(finders or {})
         self._calling = threading.Semaphore(2)
+        self.label_next: dict[str, list[int]] = {}
         self.bundles_folder = folder / "bundles"
         self.pages_folder = folder / "pages"
         with explaining(folder):
