@@ -4,7 +4,8 @@
     python benchmarks/blood.py twin --out runs/blood      (the second stage, from the first)
     python benchmarks/blood.py final --out runs/blood     (the same, with everything)
     python benchmarks/blood.py ship --out runs/blood      (limits, card, the bundle in the package)
-    python benchmarks/blood.py record                     (which images taught it, into the package)
+    python benchmarks/blood.py record                     (training images, and their light, stain
+                                                           and size, into the shipped bundle)
 
 The twin is trained on 77 % of PBC and on Raabin's white cells; PBC's test part, and the white
 cells of BCCD (BCD shows the same photographs, resized and changed), a laboratory that taught it
@@ -42,9 +43,11 @@ from cytowell.images import CellView, Preprocessing, load_many
 from cytowell.learners.contract import Task
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
-from cytowell.runs.assemble import assemble
+from cytowell.runs.assemble import assemble, gather, reference_on
 from cytowell.runs.recipe import Recipe, make
-from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.bundle import Bundle, write_reference
+from cytowell.runtime.reference import MOST, Reference
+from cytowell.storage import replacing_folder
 from cytowell.training.finetune import LEARNER, Trained
 from cytowell.training.recipe import Augmentation, Finetune
 from cytowell.types import (
@@ -330,7 +333,8 @@ def with_limits(bundle: Bundle, home: Outcomes, limit: tuple[float, float]) -> B
         calls=("WBC",),
     )
     assert bundle.statistics is not None, "a bundle of its own has them"
-    return Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
+    made = Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
+    return made.with_reference(bundle.reference)
 
 
 def confusion(calls: Predictions, decided: bool) -> tuple[tuple[int, ...], ...]:
@@ -383,6 +387,7 @@ def ship(out: Path, folder: Path) -> None:
             "versions": {"cytowell": cytowell.__version__},
         },
     )
+    shipped = shipped.with_reference(reference(shipped, home, train, validation))
     shipped.save(folder, CARD.read_text(encoding="utf-8"))
     write_record(folder)
 
@@ -408,6 +413,33 @@ def write_record(folder: Path) -> None:
     print(f"recorded {len(known)} of {len(paths)} photographs, {64 * len(known):,} bytes")
 
 
+def reference(bundle: Bundle, home: Dataset, train: IntArray, validation: IntArray) -> Reference:
+    """Give what new photographs are compared with: PBC alone, for it is what was measured.
+
+    The cells of other laboratories that taught the bundle are not among them: its figures hold on
+    PBC's photographs, and a laboratory that differs from those should hear of it. Distances are of
+    the validation part, which no network was trained on.
+    """
+    assert bundle.statistics is not None, "a bundle of its own has them"
+    rows = np.sort(np.random.default_rng(SEED).permutation(train)[:MOST])
+    trained = gather(bundle, home, rows, lambda *_: None, "training part")
+    held = gather(bundle, home, np.sort(validation), lambda *_: None, "validation part")
+    unknown = np.full(len(trained.called), np.nan)
+    made = reference_on(bundle, home, (trained, unknown), held, SEED)
+    assert made is not None, "every picture was measured"
+    return made
+
+
+def add_reference(folder: Path) -> None:
+    """Write the reference into a bundle that is there, and its sums anew; nothing else changes."""
+    bundle, home = cytowell.load(folder), pbc()
+    train, validation, _ = parts(home)
+    made = bundle.with_reference(reference(bundle, home, train, validation))
+    with replacing_folder(folder) as beside:
+        shutil.copytree(folder, beside, dirs_exist_ok=True)
+        write_reference(made, beside)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["first", "twin", "final", "ship", "record"])
@@ -418,6 +450,7 @@ def main() -> None:
         folder = Path(cytowell.__file__).parent / "weights" / "blood"
         if given.what == "record":
             write_record(folder)
+            add_reference(folder)
         else:
             ship(out, folder)
         return

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from cytowell.plates.grid import find_wells
     from cytowell.runs.adapt import adapt
     from cytowell.runs.compare import compare
+    from cytowell.runs.drift import drift
     from cytowell.runs.judge import judge as evaluate
     from cytowell.runs.run import check, train
     from cytowell.runs.smear import smear
+    from cytowell.runs.suggest import suggest
     from cytowell.runs.titres import titre
     from cytowell.runtime.bundle import Bundle, load
     from cytowell.serving.app import serve
@@ -39,6 +41,8 @@ _HOMES = {
     "adapt": "cytowell.runs.adapt:adapt",
     "compare": "cytowell.runs.compare:compare",
     "evaluate": "cytowell.runs.judge:judge",
+    "suggest": "cytowell.runs.suggest:suggest",
+    "drift": "cytowell.runs.drift:drift",
     "smear": "cytowell.runs.smear:smear",
     "titre": "cytowell.runs.titres:titre",
     "serve": "cytowell.serving.app:serve",
@@ -64,6 +68,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "drift",
     "evaluate",
     "fetch",
     "find_wells",
@@ -72,6 +77,7 @@ __all__ = [
     "serve",
     "smear",
     "split",
+    "suggest",
     "titre",
     "train",
     "write_samples",

@@ -21,6 +21,7 @@ from cytowell.cli import (
     count,
     crop,
     detect,
+    drift,
     evaluate,
     export,
     fetch,
@@ -33,6 +34,7 @@ from cytowell.cli import (
     serve,
     smear,
     space,
+    suggest,
     titre,
     train,
     wells,
@@ -54,7 +56,8 @@ app = typer.Typer(
 
 VERBS = (
     samples, fetch, check, convert, train, adapt, evaluate, wells, crop, predict, smear, plate,
-    titre, count, agree, serve, space, compare, replay, inspect, export, list_, board,
+    titre, count, agree, drift, suggest, serve, space, compare, replay, inspect, export, list_,
+    board,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -34,6 +34,9 @@ from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
 NAME = "predict"
 
+COMPARED = 2_000
+"""Images, the latest, that are compared with the training images: memory is bounded."""
+
 SYNTHETIC = "This bundle learnt from synthetic images: its calls mean nothing."
 
 
@@ -106,8 +109,9 @@ def command(
     drawn = overlays(Path(overlay), record) if overlay else None
     done = failed = declined = empty = boxes = 0
     counted: dict[str, int] = {}
+    monitor = registry.part("cytowell.runtime.drift:DriftMonitor")(loaded, COMPARED)
     with speaking(quiet) as speaker, opened as write:
-        for calls in loaded.stream(samples, workers):
+        for calls in loaded.stream(samples, workers, monitor.add):
             write(calls)
             if drawn is not None:
                 drawn(calls)
@@ -125,6 +129,8 @@ def command(
             drawn.flush()
         if not done and not empty and not counted:
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
+        if len(monitor):
+            speaker.said(monitor.result().sentence)
         speaker.said(_summed(done, declined, failed))
         if counted:
             seen = ", ".join(f"{number} {name}" for name, number in sorted(counted.items()))

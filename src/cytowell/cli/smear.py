@@ -57,6 +57,8 @@ def command(
             red_cell=red_cell,
             voice=Voice(speaker.said, speaker.ticked),
         )
+        if done.drift is not None:
+            speaker.said(done.drift.sentence)
         for slide in done.slides:
             measured = done.measures[slide.name]
             shares = ", ".join(

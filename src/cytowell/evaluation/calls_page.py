@@ -39,12 +39,15 @@ class Told:
         Names and values of its last table: bundle, digest, the trail's last hash.
     synthetic
         Whether the bundle learnt from generated images.
+    compared
+        A sentence on the photographs against the training images, and whether they differ.
     """
 
     title: str
     classes: tuple[str, ...]
     made_with: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
+    compared: tuple[str, bool] = ("", False)
 
 
 def write_calls_page(
@@ -76,6 +79,7 @@ def write_calls_page(
                 "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
                 "made_with": told.made_with,
             },
+            compared=told.compared,
             verdict=[*verdict_of(rows), *_seen(seen)],
             lines=[_line(name, rows) for name in told.classes],
             pictures=_pictures(rows, lambda i: picture(places[i])),

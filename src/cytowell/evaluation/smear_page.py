@@ -83,6 +83,7 @@ def write_smear_page(
     made_with: Mapping[str, str],
     picture: Callable[[int], Image.Image | None],
     synthetic: bool = False,
+    compared: tuple[str, bool] = ("", False),
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -92,6 +93,8 @@ def write_smear_page(
         Names and values of its last table.
     picture
         Gives what a row shows; None where it cannot be read.
+    compared
+        A sentence on the photographs against the training images, and whether they differ.
     """
     page = (
         environment()
@@ -101,6 +104,7 @@ def write_smear_page(
             made_with=made_with,
             synthetic=synthetic,
             several=len(slides) > 1,
+            compared=compared,
             slides=[_slide(s, picture) for s in slides],
         )
     )

@@ -8,6 +8,7 @@ that nobody can do it differently.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,9 @@ from PIL import Image, ImageDraw
 
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images.ahead import ahead, worker_count
+from cytowell.images.appearance import Appearance, appearance_of
 from cytowell.images.arrays import npz_member
-from cytowell.images.cell import NUCLEUS, CellView, MeasuredCell, measure, render
+from cytowell.images.cell import NUCLEUS, CellView, MeasuredCell, measure, render, window_of
 from cytowell.images.decode import Encoded, open_upright
 from cytowell.images.failures import reading
 from cytowell.images.limits import FORMATS, MAX_PIXELS, SUFFIXES
@@ -34,6 +36,7 @@ __all__ = [
     "READING",
     "SQUASHED",
     "SUFFIXES",
+    "Appearance",
     "CellView",
     "Encoded",
     "MeasuredCell",
@@ -60,10 +63,14 @@ SQUASHED = 1.1
 
 
 class Seen(NamedTuple):
-    """The network's input, uint8 (size, size, 3), and what was measured for it, if anything."""
+    """The network's input, uint8 (size, size, 3), and what was measured for it, if anything.
+
+    `appearance` is `appearance.MEASURES` of the photograph as it is, where it was asked for.
+    """
 
     pixels: Pixels
     measured: MeasuredCell | None
+    appearance: Appearance | None = None
 
 
 def see(
@@ -71,6 +78,7 @@ def see(
     record: Preprocessing,
     box: Box | None = None,
     known: Mapping[str, Any] | None = None,
+    appearance: bool = False,
 ) -> Seen:
     """Give the network's input of an upright RGB image, or of a box in it.
 
@@ -78,6 +86,8 @@ def see(
     ----------
     known
         Values that were measured before and travel with a cut-out (`cell.MEASURED`).
+    appearance
+        Whether light, stain, sharpness and size are measured too.
 
     Raises
     ------
@@ -85,7 +95,8 @@ def see(
         If the box, or the place of the nucleus that is known, lies outside of the image.
     """
     if record.cell is None:
-        return Seen(prepare(image, record, box), None)
+        shown = _looked_at(image, record, box) if appearance else None
+        return Seen(prepare(image, record, box), None, shown)
     if box is not None:
         require_inside(image.size, box)
     measured = MeasuredCell.from_columns(known) if known and box is None else None
@@ -98,7 +109,21 @@ def see(
             f"Correct the columns {', '.join(NUCLEUS)} of its row, or leave them out.",
         )
     how = INTERPOLATION[record.interpolation]
-    return Seen(render(image, record.cell, measured, record.size, how), measured)
+    shown = None
+    if appearance:
+        left, top, side = window_of(measured, record.cell)
+        diameter = measured.diameter if measured.found else None
+        shown = appearance_of(image, (left, top, left + side, top + side), diameter)
+    return Seen(render(image, record.cell, measured, record.size, how), measured, shown)
+
+
+def _looked_at(image: Image.Image, record: Preprocessing, box: Box | None) -> Appearance:
+    """Measure a picture, or a box in one; without a view of the cell a box alone has a size."""
+    if box is None:
+        return appearance_of(image, _centre(image.size, record.crop), None)
+    left, top, right, bottom = require_inside(image.size, box)
+    side = math.sqrt((right - left) * (bottom - top))
+    return appearance_of(image, (left, top, right, bottom), side)
 
 
 def prepare(image: Image.Image, record: Preprocessing, box: Box | None = None) -> Pixels:
@@ -205,13 +230,14 @@ def load(sample: Sample, record: Preprocessing) -> Pixels:
     return load_seen(sample, record).pixels
 
 
-def load_seen(sample: Sample, record: Preprocessing) -> Seen:
+def load_seen(sample: Sample, record: Preprocessing, appearance: bool = False) -> Seen:
     """Read one sample as the network's input, with what was measured for it; raises as `load`."""
     with reading(sample.path):
         if sample.box is None:
-            return see(open_upright(sample.path, record), record, known=sample.extra)
+            image = open_upright(sample.path, record)
+            return see(image, record, known=sample.extra, appearance=appearance)
         box = None if record.whole else sample.box
-        return see(photograph_of(sample.path, record), record, box)
+        return see(photograph_of(sample.path, record), record, box, appearance=appearance)
 
 
 class _Last(threading.local):

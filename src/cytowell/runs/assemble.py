@@ -22,6 +22,7 @@ from cytowell.learners.statistics import statistics_of
 from cytowell.runtime.bundle import Bundle, Facts, MapSlice, decide
 from cytowell.runtime.head import Head, Statistics
 from cytowell.runtime.pipeline import Batch
+from cytowell.runtime.reference import Reference, reference_of
 from cytowell.types import Dataset, FloatArray, IntArray, Predictions
 
 MOST_LOOKED_AT = 4_000
@@ -64,6 +65,7 @@ def gather(bundle: Bundle, dataset: Dataset, rows: IntArray, ticked: Ticked, wha
         tuple(e for b in batches for e in b.errors),
         np.concatenate(kept),
         tuple(d for b in batches for d in b.doubts),
+        np.concatenate([b.appearances for b in batches]),
     )
 
 
@@ -161,6 +163,7 @@ def assemble(
     head = _refitted(makings, learnt, y, seed) if refit else makings.head
     statistics = statistics_of(learnt.features, y, len(makings.classes), seed, makings.maps)
     calibrating, tested = None, None
+    of_learnt = np.full(len(learnt.called), np.nan)
     mix = dataset.labels[train]
     if len(validation):
         calibrating = gather(draft, dataset, np.sort(validation), ticked, "calibration")
@@ -174,6 +177,7 @@ def assemble(
         assert makings.logits is not None, "nothing was held back and nothing is out of fold"
         groups = dataset.groups[looked_at][learnt.called]
         found = out_of_fold_distances(learnt.features, y, groups, statistics, makings.maps, seed)
+        of_learnt = found
         # Of very many images not all are looked at: the others count as near.
         distances = np.zeros(len(train))
         order = np.argsort(train)
@@ -182,8 +186,10 @@ def assemble(
         tested = tuple(cross_fitted(held, makings, facts, dataset, train, wrong, seed))
     done, final = calibrate(held, makings, mix, wrong).on(facts, head)
     plain = replace(done, temperature=1.0, threshold=0.0, farthest=None)
+    made = Bundle(done, final, statistics, makings.model, subclasses=makings.subclasses)
+    reference = reference_on(made, dataset, (learnt, of_learnt), calibrating, seed)
     return Assembled(
-        Bundle(done, final, statistics, makings.model, subclasses=makings.subclasses),
+        made.with_reference(reference),
         learnt,
         calibrating,
         Bundle(plain, head, statistics, makings.model),
@@ -202,6 +208,42 @@ def logits_of(
         learnt = gather(draft, dataset, np.sort(train), ticked, "features of the training part")
         head = _refitted(makings, learnt, labels_of(learnt, makings.classes), seed)
     return head.logits(gather(draft, dataset, rows, ticked, "left-out groups").features)
+
+
+def reference_on(
+    bundle: Bundle,
+    dataset: Dataset,
+    trained: tuple[Batch, FloatArray],
+    held_back: Batch | None,
+    seed: int,
+) -> Reference | None:
+    """Give what new images are compared with, None where nothing was measured.
+
+    Parameters
+    ----------
+    dataset
+        With the unit that may not be torn apart as each sample's group.
+    trained
+        Features of training images and the distance of each to others; NaN where it is not known.
+    held_back
+        Features of images that were not trained on.
+    """
+    assert bundle.statistics is not None
+    parts = [trained]
+    if held_back is not None:
+        parts.append((held_back, bundle.statistics.distance(held_back.features)))
+    if any(len(batch.appearances) != len(batch.features) for batch, _ in parts):
+        return None
+    units = {(s.path, s.box): str(g) for s, g in zip(dataset.samples, dataset.groups, strict=True)}
+    samples = [batch.samples[int(i)] for batch, _ in parts for i in batch.called]
+    features = np.concatenate([batch.features for batch, _ in parts])
+    return reference_of(
+        np.concatenate([batch.appearances for batch, _ in parts]),
+        np.concatenate([distances for _, distances in parts]),
+        bundle.head.logits(features).argmax(axis=1),
+        [units.get((s.path, s.box), s.path) for s in samples],
+        seed,
+    )
 
 
 def _refitted(makings: Makings, learnt: Batch, y: IntArray, seed: int) -> Head:

@@ -17,6 +17,7 @@ from cytowell.runs.run import Voice
 from cytowell.runs.titres import Titration, read_titration
 from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.calls import writer
+from cytowell.runtime.drift import DriftMonitor
 from cytowell.runtime.finding import finder, objects
 from cytowell.types import Sample
 
@@ -238,8 +239,9 @@ def titrate_photographs(
         raise EmptyDataset(f"No photograph shows a well.{why}", "Give photographs of wells.")
     known = frozenset({"group", *({"box"} if any(s.box for s in there) else set())})
     done = 0
+    monitor = DriftMonitor(bundle)
     with writer(calls, known) as write:
-        for batch in bundle.stream(there):
+        for batch in bundle.stream(there, watch=monitor.add):
             write(batch)
             done += len(batch)
             heard.ticked(done, len(there), "calling wells")
@@ -248,8 +250,17 @@ def titrate_photographs(
         RunResult((str(s.extra.get("plate", s.path)),), False, (), (s.nothing,), ()) for s in bare
     )
     source = (calls.name, _hash(sorted({s.path for s in samples})))
+    compared = ("", False)
+    if len(monitor):
+        drift = monitor.result()
+        compared = (drift.sentence, drift.differs)
+        heard.said(drift.sentence)
     return replace(
-        found, runs=found.runs + refused, wells=found.wells + ({},) * len(refused), source=source
+        found,
+        runs=found.runs + refused,
+        wells=found.wells + ({},) * len(refused),
+        source=source,
+        compared=compared,
     )
 
 

@@ -25,6 +25,7 @@ from cytowell.runs.smear_report import slides_of
 from cytowell.runs.training_images import overlap
 from cytowell.runtime.bundle import Bundle, load
 from cytowell.runtime.calls import shape
+from cytowell.runtime.drift import Drift, DriftMonitor
 from cytowell.runtime.finding import CellFinder, finder, objects
 from cytowell.runtime.overlays import Overlays
 from cytowell.runtime.ruler import RED_CELL
@@ -51,6 +52,8 @@ class SmearResults:
         Differential counts by slide.
     measures
         By the slide's name.
+    drift
+        The white cells against the bundle's training images; None where none was called.
     """
 
     calls: Predictions
@@ -58,6 +61,7 @@ class SmearResults:
     measures: dict[str, SlideMeasures]
     bundle: Bundle
     options: SmearOptions = field(default_factory=SmearOptions)
+    drift: Drift | None = None
 
     @property
     def slides(self) -> tuple[Differential, ...]:
@@ -105,7 +109,8 @@ class SmearResults:
             except CytowellError:
                 return None
 
-        write_smear_page(path, pages, made_with, picture, self.bundle.facts.synthetic)
+        compared = (self.drift.sentence, self.drift.differs) if self.drift else ("", False)
+        write_smear_page(path, pages, made_with, picture, self.bundle.facts.synthetic, compared)
 
 
 def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -205,14 +210,16 @@ def read_smear(
             found[i] = replace(sample, extra={**sample.extra, **own})
     parts, done = [], 0
     total = sum(not s.nothing for s in found)
-    for calls in bundle.stream(found):
+    monitor = DriftMonitor(bundle)
+    for calls in bundle.stream(found, watch=monitor.add):
         parts.append(with_sizes(calls))
         done += sum(not s.nothing for s in calls.samples)
         heard.ticked(done, total, "calling white cells")
     calls = Predictions.join(parts)
     texts = shape(calls.frame(frozenset({"group", "box"}))).astype(object)
     counts = count_of(texts.where(texts.notna(), "").astype(str), how.by, None)
-    return SmearResults(calls, counts, measures, bundle, how)
+    compared = monitor.result() if len(monitor) else None
+    return SmearResults(calls, counts, measures, bundle, how, compared)
 
 
 def _known(paths: Sequence[str], bundle: Bundle) -> str:

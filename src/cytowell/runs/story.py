@@ -103,7 +103,7 @@ def save_bundle(
         positive=metrics.get("positive"),
     )
     made = Bundle(facts, bundle.head, bundle.statistics, bundle.model, subclasses=bundle.subclasses)
-    made.save(folder, card(facts, metrics))
+    made.with_reference(bundle.reference).save(folder, card(facts, metrics))
 
 
 def _matrix(counts: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

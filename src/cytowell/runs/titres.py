@@ -43,6 +43,9 @@ class Titration:
         Wells of each run's plates; none where dilutions were counted already.
     source
         The table's name and its SHA-256; empty of one in memory.
+    compared
+        A sentence on the photographs against the training images, and whether they differ; empty
+        where no photograph was called here.
     """
 
     layout: Layout
@@ -50,6 +53,7 @@ class Titration:
     runs: tuple[RunResult, ...]
     wells: tuple[Plates, ...]
     source: tuple[str, str]
+    compared: tuple[str, bool] = ("", False)
 
     @property
     def sentence(self) -> str:
@@ -71,6 +75,7 @@ class Titration:
             "denominator": layout.denominator if layout.rule == "spearman-karber" else None,
             "interval": layout.interval,
             "rounding": layout.rounding,
+            "drift": {"sentence": self.compared[0], "differs": self.compared[1]},
             "reference_iu_per_ml": layout.reference_iu,
             "threshold_iu_per_ml": layout.threshold,
             "volume_ml": layout.volume,

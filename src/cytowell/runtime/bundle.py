@@ -4,6 +4,7 @@ bundle.json      kind, format, classes, preprocessing, temperature, thresholds, 
 backbone.onnx    upright RGB uint8 (N, H, W, 3) to `features` (N, D) and the maps behind them
 head.npz         weight (C, D) and bias (C,), affine on the features; which images taught it
 statistics.npz   what the training images look like in feature space
+reference.npz    light, stain, sharpness and size of them, where it is known
 MODEL_CARD.md    the same for people
 SHA256SUMS       of every file above, verified at loading
 """
@@ -14,7 +15,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from cytowell.images.limits import IN_MEMORY, Budget
 from cytowell.runtime import pipeline
 from cytowell.runtime.facts import Facts, MapSlice
 from cytowell.runtime.head import Head, Statistics, SubclassHead
+from cytowell.runtime.reference import Reference
 from cytowell.runtime.sealed import (
     AGAIN,
     RECORD,
@@ -90,6 +92,7 @@ class Bundle:
         self.model = model
         self.digest = digest
         self.name = name
+        self.reference: Reference | None = None
         self.session = Session(model, f"{name}/backbone.onnx")
 
     @property
@@ -112,6 +115,12 @@ class Bundle:
         other.facts = replace(self.facts, preprocessing=record)
         return other
 
+    def with_reference(self, reference: Reference | None) -> Bundle:
+        """Give the same bundle with what is known of its training images, for `runtime.drift`."""
+        other = copy.copy(self)
+        other.reference = reference
+        return other
+
     def predict(self, images: Any, workers: int | None = None) -> Predictions:
         """Call images.
 
@@ -132,12 +141,23 @@ class Bundle:
         return Predictions((), self.classes, none, np.zeros(0, dtype=np.bool_), (), ())
 
     def stream(
-        self, samples: Iterable[pipeline.Source], workers: int | None = None
+        self,
+        samples: Iterable[pipeline.Source],
+        workers: int | None = None,
+        watch: Callable[[pipeline.Batch], None] | None = None,
     ) -> Iterator[Predictions]:
-        """Call images batch by batch, in order, in constant memory."""
+        """Call images batch by batch, in order, in constant memory.
+
+        Parameters
+        ----------
+        watch
+            Is shown every batch before it is called, such as `DriftMonitor.add`.
+        """
         # BLAS threads that spin between two small products take the processors from the network.
         with threadpool_limits(1, user_api="blas"):
             for batch in self.features(samples, workers):
+                if watch is not None:
+                    watch(batch)
                 yield self.call(batch)
 
     def features(
@@ -231,6 +251,8 @@ class Bundle:
             np.savez(beside / "head.npz", **arrays)
             if self.statistics is not None:
                 np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
+            if self.reference is not None:
+                np.savez_compressed(beside / "reference.npz", **_fields(self.reference))
             (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
             kinds_of = self.subclasses.names if self.subclasses is not None else ()
             said = replace(self.facts, subclasses=kinds_of).to_json()
@@ -302,9 +324,15 @@ def load(bundle: str | Path) -> Bundle:
         statistics = None
         if "statistics.npz" in contents:
             statistics = Statistics(**_arrays(folder / "statistics.npz", contents))
+        reference = None
+        if "reference.npz" in contents:
+            reference = Reference(**_arrays(folder / "reference.npz", contents))
+            if len(reference.called) and int(reference.called.max()) >= len(facts.classes):
+                raise ValueError("a reference of more classes")
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
     model = contents["backbone.onnx"]
-    return Bundle(facts, head, statistics, model, digest, str(folder), kinds)
+    loaded = Bundle(facts, head, statistics, model, digest, str(folder), kinds)
+    return loaded.with_reference(reference)
 
 
 def _head(arrays: dict[str, npt.NDArray[Any]], weight: str, bias: str, classes: int) -> Head:
@@ -343,8 +371,15 @@ def find(bundle: str | Path) -> Path:
     )
 
 
-def _fields(statistics: Statistics) -> dict[str, Any]:
-    return {f.name: getattr(statistics, f.name) for f in fields(statistics)}
+def write_reference(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle's reference into a folder that holds its other files; seal it anew."""
+    assert bundle.reference is not None, "there is nothing to write"
+    np.savez_compressed(folder / "reference.npz", **_fields(bundle.reference))
+    seal(folder, "classifier")
+
+
+def _fields(arrays: Statistics | Reference) -> dict[str, Any]:
+    return {f.name: getattr(arrays, f.name) for f in fields(arrays)}
 
 
 def _arrays(file: Path, contents: dict[str, bytes]) -> dict[str, npt.NDArray[Any]]:

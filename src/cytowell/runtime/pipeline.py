@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from cytowell.errors import CytowellError, ImageError
 from cytowell.images import Encoded, Preprocessing, Seen, ahead, load_seen, open_upright, see
+from cytowell.images.appearance import MEASURES
 from cytowell.images.failures import reading
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, IntArray, Pixels, Sample
@@ -29,19 +30,23 @@ BATCH = 4
 """Images a thread takes at once: enough to amortise a call, few enough to stay in cache. With eight
 a network of four views at 192 px took a gigabyte on two threads, and was no faster."""
 
+NONE = np.zeros((0, len(MEASURES)), dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class Batch:
     """Samples, their errors ("" for none), and features (M, D) of the `called` ones, in order.
 
     `doubts`, one for each of the M or none at all, say what was seen in an image that keeps a call
-    from being made ("" for nothing).
+    from being made ("" for nothing). `appearances` (M, K) are what `images.appearance.MEASURES`
+    names; without any they are not known.
     """
 
     samples: tuple[Sample, ...]
     errors: tuple[str, ...]
     features: npt.NDArray[np.float32]
     doubts: tuple[str, ...] = ()
+    appearances: npt.NDArray[np.float32] = field(default_factory=lambda: NONE)
 
     @property
     def called(self) -> IntArray:
@@ -85,7 +90,7 @@ def as_samples(images: Any) -> Sequence[Source]:
 
 def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -> Batch:
     """Decode a few images and run the network on them, in this thread."""
-    samples, errors, pixels, doubts = [], [], [], []
+    samples, errors, pixels, doubts, shown = [], [], [], [], []
     for item in chunk:
         sample = item if isinstance(item, Sample) else Sample(getattr(item, "name", ""))
         error = sample.error
@@ -95,6 +100,7 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
                     seen = _seen(item, record)
                 pixels.append(seen.pixels)
                 doubts.append(seen.measured.doubt if seen.measured is not None else "")
+                shown.append(seen.appearance)
                 if seen.measured is not None:
                     sample = replace(sample, extra={**sample.extra, **seen.measured.columns()})
         except CytowellError as problem:
@@ -109,7 +115,9 @@ def batch_of(session: Session, record: Preprocessing, chunk: Sequence[Source]) -
     fine = [i for i, row in enumerate(found) if not isinstance(row, CytowellError)]
     rows = [found[i] for i in fine]
     features = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
-    return Batch(tuple(samples), tuple(errors), features, tuple(doubts[i] for i in fine))
+    appearances = np.array([shown[i] for i in fine], dtype=np.float32) if fine else NONE
+    doubted = tuple(doubts[i] for i in fine)
+    return Batch(tuple(samples), tuple(errors), features, doubted, appearances)
 
 
 def _featured(session: Session, pixels: list[Pixels]) -> list[Any]:
@@ -127,9 +135,9 @@ def _featured(session: Session, pixels: list[Pixels]) -> list[Any]:
 
 def _seen(item: Source, record: Preprocessing) -> Seen:
     if isinstance(item, Sample):
-        return load_seen(item, record)
+        return load_seen(item, record, appearance=True)
     if isinstance(item, Encoded):
-        return see(open_upright(item.data, record, item.name), record)
+        return see(open_upright(item.data, record, item.name), record, appearance=True)
     return _given(item, record)
 
 
@@ -139,4 +147,4 @@ def _given(array: Pixels, record: Preprocessing) -> Seen:
             f"An array of shape {array.shape} and type {array.dtype} is no image.",
             "Give upright RGB as uint8 of shape (height, width, 3).",
         )
-    return see(Image.fromarray(np.ascontiguousarray(array)), record)
+    return see(Image.fromarray(np.ascontiguousarray(array)), record, appearance=True)

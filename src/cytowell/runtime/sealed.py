@@ -21,7 +21,10 @@ FORMAT = 2
 which the network would be shown something else; what needs nothing of it is written as 1."""
 
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "classifier": (("backbone.onnx", "head.npz"), ("statistics.npz", "MODEL_CARD.md")),
+    "classifier": (
+        ("backbone.onnx", "head.npz"),
+        ("statistics.npz", "reference.npz", "MODEL_CARD.md"),
+    ),
     "detector": (("detector.onnx",), ("MODEL_CARD.md",)),
 }
 """Files that a bundle of each kind has beside its record, and those that it may have."""

@@ -91,7 +91,11 @@ def routes(
         _count(meters, name, results)
         meters.waiting.set(len(desk))
         return Results.model_validate(
-            {"results": results, "bundle": told(name, desk.bundles[name])}
+            {
+                "results": results,
+                "bundle": told(name, desk.bundles[name]),
+                "drift": _drift(desk, meters, name),
+            }
         )
 
     @router.post("/detect", openapi_extra={"requestBody": files(allowed.images)})
@@ -312,6 +316,7 @@ def _smeared(
     return {
         "slides": counted["slides"],
         "measures": measured,
+        "drift": "" if results.drift is None else results.drift.sentence,
         "objects": rows,
         "bundle": told(name, bundle),
     }
@@ -344,6 +349,17 @@ def _count(meters: Meters, name: str, results: list[dict[str, Any]]) -> None:
         if one["reason"] == COUNTED:
             outcome = "counted"
         meters.images.labels(name, outcome).inc()
+
+
+def _drift(desk: Desk, meters: Meters, name: str) -> str:
+    """Say how the latest images compare with the training images; the meters show it too."""
+    found = desk.drifts.get(name)
+    if found is None:
+        return ""
+    meters.differs.labels(name).set(float(found.differs))
+    for c in found.comparisons:
+        meters.drift.labels(name, c.measure).set(c.effect)
+    return found.sentence
 
 
 def _texts(rows: list[dict[str, Any]]) -> pd.DataFrame:

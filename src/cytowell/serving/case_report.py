@@ -27,6 +27,7 @@ def write_report(
     trail: str,
     bundle: Bundle | None,
     picture: Callable[[int], Image.Image | None],
+    compared: tuple[str, bool] = ("", False),
 ) -> None:
     """Write the page of calls; of smear photographs the differential count comes first.
 
@@ -36,6 +37,8 @@ def write_report(
         Last hash of the audit trail, which the page prints.
     picture
         Gives what call i shows; None where it cannot be read.
+    compared
+        A sentence on the photographs against the training images, and whether they differ.
     """
     rows = frame_of(kept)
     records = records_of(rows)
@@ -46,9 +49,11 @@ def write_report(
     if is_smear(records):
         texts = rows.astype(object).where(rows.notna(), "").astype(str)
         slides = slides_of(records, count_of(texts).slides)
-        write_smear_page(path, slides, {"Title": about.title, **made_with}, picture, synthetic)
+        titled = {"Title": about.title, **made_with}
+        write_smear_page(path, slides, titled, picture, synthetic, compared)
         return
-    write_calls_page(path, records, Told(about.title, about.classes, made_with, synthetic), picture)
+    said = Told(about.title, about.classes, made_with, synthetic, compared)
+    write_calls_page(path, records, said, picture)
 
 
 def _made_with(

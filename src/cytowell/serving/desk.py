@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,17 @@ from cytowell.images import Encoded, worker_count
 from cytowell.registry import did_you_mean
 from cytowell.runtime import pipeline
 from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.drift import Drift, DriftMonitor
 from cytowell.types import Predictions
 
 WAITING = 256
 """Images that may lie there; more are refused: memory is bounded, and nobody waits long."""
+
+REMEMBERED = 100
+"""Images of a bundle, the latest, that are compared with its training images."""
+
+AGAIN = 20
+"""Further images after which they are compared anew; fewer are not compared at all."""
 
 LOG = logging.getLogger("cytowell.serving")
 
@@ -68,6 +75,10 @@ class Desk:
         self._line: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._open = True
+        self._watching = threading.Lock()
+        self._monitors: dict[str, tuple[Bundle, DriftMonitor]] = {}
+        self._fresh: dict[str, int] = {}
+        self.drifts: dict[str, Drift] = {}
         self._threads = [
             threading.Thread(target=self._work, name=f"desk-{i}", daemon=True)
             for i in range(workers or worker_count())
@@ -120,6 +131,20 @@ class Desk:
             self._changed.notify(len(slips))
         return [slip.answer for slip in slips]
 
+    def watch(self, name: str, bundle: Bundle, batch: pipeline.Batch) -> None:
+        """Remember what a bundle was shown, and compare it with its training images in time."""
+        with self._watching:
+            known = self._monitors.get(name)
+            if known is None or known[0] is not bundle:
+                known = self._monitors[name] = (bundle, DriftMonitor(bundle, REMEMBERED))
+                self.drifts.pop(name, None)
+                self._fresh[name] = 0
+            known[1].add(batch)
+            self._fresh[name] += len(batch.samples)
+            if self._fresh[name] >= AGAIN and len(known[1]) >= AGAIN:
+                self._fresh[name] = 0
+                self.drifts[name] = known[1].result()
+
     def close(self) -> None:
         """Take no more; what lies there is still answered."""
         with self._changed:
@@ -161,7 +186,13 @@ class Desk:
         if not taken:
             return
         try:
-            told = _called(self.bundles[taken[0].bundle], [s.image for s in taken])
+            name = taken[0].bundle
+            bundle = self.bundles[name]
+
+            def watch(batch: pipeline.Batch) -> None:
+                self.watch(name, bundle, batch)
+
+            told = _called(bundle, [s.image for s in taken], watch)
         except BaseException as error:
             for slip in taken:
                 slip.answer.set_exception(error)
@@ -170,16 +201,20 @@ class Desk:
             slip.answer.set_result(answer)
 
 
-def _called(bundle: Bundle, images: Sequence[Encoded]) -> list[Answer]:
+def _called(
+    bundle: Bundle, images: Sequence[Encoded], watch: Callable[[pipeline.Batch], None]
+) -> list[Answer]:
     """Call a few images; where that fails, each alone, so that one does not stop the rest."""
     try:
         batch = pipeline.batch_of(bundle.session, bundle.facts.preprocessing, images)
-        return answers(bundle.call(batch))
+        told = answers(bundle.call(batch))
+        watch(batch)
+        return told
     except Exception:
         LOG.exception("%d images could not be called", len(images))
         if len(images) == 1:
             return [failed(images[0].name, "It could not be called; the server's log says why.")]
-    return [answer for image in images for answer in _called(bundle, [image])]
+    return [answer for image in images for answer in _called(bundle, [image], watch)]
 
 
 def failed(name: str, error: str) -> Answer:

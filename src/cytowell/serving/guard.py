@@ -75,6 +75,18 @@ class Meters:
         self.images = Counter(
             "cytowell_images", "Images called", ["bundle", "outcome"], registry=registry
         )
+        self.differs = Gauge(
+            "cytowell_drift_differs",
+            "1 where the latest images differ from the training images by more than chance",
+            ["bundle"],
+            registry=registry,
+        )
+        self.drift = Gauge(
+            "cytowell_drift_effect",
+            "Difference of the latest images from the training images: of a logarithm, or a share",
+            ["bundle", "measure"],
+            registry=registry,
+        )
         self.waiting = Gauge("cytowell_waiting", "Images that wait", registry=registry)
 
 

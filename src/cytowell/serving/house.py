@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from cytowell.errors import CytowellError, EmptyDataset, ImageError, RecipeError
 from cytowell.evaluation.calls_page import is_counted
 from cytowell.images import SUFFIXES, Preprocessing
 from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.drift import DriftMonitor
 from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
@@ -29,7 +31,7 @@ from cytowell.serving.photographs import is_changed, require_unchanged
 from cytowell.serving.sittings import WORDS, Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
-from cytowell.storage import explaining
+from cytowell.storage import explaining, write_text
 from cytowell.types import Box, Predictions, Sample
 
 Ticked = Callable[[int, int], None]
@@ -72,10 +74,12 @@ class House:
         self.folder = folder
         self.finders = dict(finders or {})
         self._calling = threading.Semaphore(2)
+        self.label_next: dict[str, list[int]] = {}
         self.bundles_folder = folder / "bundles"
         self.pages_folder = folder / "pages"
         with explaining(folder):
             self.bundles_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (folder / "drift").mkdir(exist_ok=True, mode=0o700)
         self.refused: list[str] = []
         for place in sorted(self.bundles_folder.iterdir()):
             if place.name.startswith(".") or place.name in desk.bundles:
@@ -122,8 +126,24 @@ class House:
             self.sittings.beginning(title, name, served.digest, served.classes) as sitting,
         ):
             places = self.sittings.take_in(sitting, files)
-            self.sittings.keep(sitting, self._called(served, places, find, ticked))
+            monitor = DriftMonitor(served)
+            self.sittings.keep(sitting, self._called(served, places, find, ticked, monitor))
+            if len(monitor):
+                found = monitor.result()
+                kept = {"sentence": found.sentence, "differs": found.differs}
+                write_text(self._drift_file(sitting), json.dumps(kept))
         return sitting
+
+    def _drift_file(self, sitting: str) -> Path:
+        return self.folder / "drift" / f"{sitting}.json"
+
+    def compared(self, sitting: str) -> tuple[str, bool]:
+        """Give a sentence on photographs against the training images, and whether they differ."""
+        try:
+            kept = json.loads(self._drift_file(sitting).read_text(encoding="utf-8"))
+            return str(kept["sentence"]), bool(kept["differs"])
+        except (OSError, ValueError, KeyError):
+            return "", False
 
     @contextlib.contextmanager
     def taking_in(self, photographs: Sequence[str | Path]) -> Iterator[list[Path]]:
@@ -143,7 +163,12 @@ class House:
         return bundle if bundle is not None and bundle.digest == about.digest else None
 
     def _called(
-        self, bundle: Bundle, places: Sequence[str], find: str, ticked: Ticked
+        self,
+        bundle: Bundle,
+        places: Sequence[str],
+        find: str,
+        ticked: Ticked,
+        monitor: DriftMonitor,
     ) -> Predictions:
         samples = objects(
             [Sample(p) for p in places],
@@ -154,7 +179,7 @@ class House:
         known = {p: i for i, p in enumerate(places)}
         parts = []
         with self._calling:
-            for part in bundle.stream(samples):
+            for part in bundle.stream(samples, watch=monitor.add):
                 parts.append(part)
                 ticked(1 + max(known[s.path] for s in part.samples), len(places))
         return Predictions.join(parts)
@@ -272,7 +297,10 @@ class House:
         about = self.sittings.about(sitting)
         kept, last = self.sittings.calls_at(sitting)
         bundle = self.bundle_of(about)
-        write_report(path, about, kept, last, bundle, lambda i: self.picture(sitting, kept[i]))
+        compared = self.compared(sitting)
+        write_report(
+            path, about, kept, last, bundle, lambda i: self.picture(sitting, kept[i]), compared
+        )
 
     def write_overlays(self, sitting: str, folder: Path) -> None:
         """Draw the boxes of a sitting's photographs, coloured by what stands."""

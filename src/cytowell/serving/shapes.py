@@ -132,6 +132,11 @@ class Results(_Strict):
 
     results: list[Call]
     bundle: Told
+    drift: str = Field(
+        default="",
+        description="The latest images that the server called with this bundle against its "
+        "training images, in one sentence; empty before there are enough.",
+    )
 
 
 class Models(_Strict):

@@ -146,7 +146,7 @@ def results_of(house: House, language: str, sitting: str) -> tuple[Any, ...]:
     return (
         sitting,
         touched,
-        _summary(language, kept, every),
+        _compared(house, sitting) + _summary(language, kept, every),
         table_of(language, kept),
         hint,
         grid_of(house, language, sitting, kept),
@@ -235,6 +235,15 @@ def _summary(language: str, kept: Sequence[Kept], every: Sequence[Kept]) -> str:
         found = ", ".join(f"{number} {name}" for name, number in sorted(seen.items()))
         told += " " + say(language, "call.counted", found=found)
     return f"**{told}**"
+
+
+def _compared(house: House, sitting: str) -> str:
+    """Say how the photographs compare with the training images; first where they differ."""
+    sentence, differs = house.compared(sitting)
+    if not sentence:
+        return ""
+    words = html.escape(sentence)
+    return f"**\u26a0 {words}**\n\n" if differs else f"{words}\n\n"
 
 
 def _title(photographs: Sequence[str]) -> str:

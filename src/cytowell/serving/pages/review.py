@@ -161,13 +161,23 @@ def read_word(house: House, made: str, before: Seen, told: str) -> tuple[int, Sa
 
 
 def queue_of(house: House, sitting: str, every: bool) -> list[Kept]:
-    """Give calls that a person has to look at, least certain first; or all of them."""
+    """Give calls that a person has to look at, least certain first; or all of them.
+
+    What the teach page suggests to label next comes before all others.
+    """
     kept = [k for k in house.sittings.calls(sitting) if not is_counted(k.row)]
     naming = not house.sittings.about(sitting).bundle
     if not every:
         waiting = [k for k in kept if not k.said and not k.row["error"]]
         kept = [k for k in waiting if naming or (k.row["label"] and is_open(k.row))]
-    return sorted(kept, key=lambda k: (k.row.get("probability") or 0.0, k.position))
+    first = {p: i for i, p in enumerate(house.label_next.get(sitting, ()))}
+    last = len(first)
+    return sorted(
+        kept,
+        key=lambda k: (
+            first.get(k.position, last), k.row.get("probability") or 0.0, k.position,
+        ),
+    )  # fmt: skip
 
 
 def _shown(house: House, language: str, sitting: str, at: int, every: bool) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from cytowell.runs.run import Voice, check, train
 from cytowell.serving.house import House, listed, plain_name
 from cytowell.serving.lengths import CLASSES, LABEL, NAME, require_length
 from cytowell.serving.pages.calls import TYPES
+from cytowell.serving.pages.next_labels import next_labels
 from cytowell.serving.pages.parts import PRIVATE, explained, framed, outlet, t
 from cytowell.serving.pages.words import language_of, say
 from cytowell.storage import replacing_folder
@@ -45,6 +46,7 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
             )
             name_them = gr.Button(t("teach.name"), elem_id="teach-name")
             chosen = gr.Dropdown([], label=t("teach.named"), elem_id="teach-sitting")
+            ask = gr.Button(t("teach.next"), elem_id="teach-next")
             called = gr.Textbox(max_length=60, label=t("teach.called"), elem_id="teach-called")
             positive = gr.Textbox(
                 max_length=NAME, label=t("teach.positive"), elem_id="teach-positive"
@@ -52,6 +54,7 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
             go = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
         with gr.Column(min_width=320):
             told = gr.Markdown(elem_id="teach-told", elem_classes="live")
+            suggested = gr.HTML(elem_id="teach-suggested", elem_classes="live")
             findings = gr.Dataframe(interactive=False, visible=False, max_height=260, wrap=True)
             use = gr.Button(t("teach.use"), variant="primary", visible=False, elem_id="teach-use")
             paper = gr.DownloadButton(t("app.page"), visible=False, elem_id="teach-page")
@@ -113,6 +116,11 @@ def page(house: House, sitting: Any, tabs: Any) -> Any:
         house.sittings.store.record("bundle", {"digest": house.desk.bundles[name].digest})
         return f"**{html.escape(say(language_of(request), 'teach.used', name=name))}**"
 
+    @explained
+    def look(named: str, request: gr.Request) -> str:
+        return next_labels(house, language_of(request), named)
+
+    ask.click(look, [chosen], [suggested], **PRIVATE)
     name_them.click(name_photographs, [files, classes], [sitting, told, tabs], **PRIVATE)
     outputs = [learnt, told, findings, use, paper, report]
     go.click(learn, [archive, chosen, called, positive], outputs, **PRIVATE)
