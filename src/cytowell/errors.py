@@ -17,6 +17,7 @@ CytowellError
 │   ├── BundleTooNew      written by a later version
 │   └── BundleRefused     a file type that can run code when it is opened
 ├── ParityError           the exported network does not compute what the trained one did
+├── BadInput              what an estimator was given is no images with labels
 ├── UnknownName           no such learner, source, backbone, preset, column
 ├── MissingExtra          a part that a plain install does not have
 ├── WeightsUnavailable    no pretrained weights to be found
@@ -115,6 +116,10 @@ class BundleRefused(BundleError):
 
 class ParityError(CytowellError):
     """The exported network does not compute what the trained one did."""
+
+
+class BadInput(CytowellError, ValueError):
+    """What an estimator was given is no images with labels; a ValueError, as scikit-learn asks."""
 
 
 class UnknownName(CytowellError):
