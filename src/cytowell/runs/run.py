@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 from cytowell import checks, registry, splits
 from cytowell.errors import Blocked, RecipeError, RunError, UnknownName
 from cytowell.evaluation.metrics import evaluate
+from cytowell.evaluation.verdict import percent_range
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.contract import Makings, Said, Task, Ticked, silent, unticked
 from cytowell.learners.frozen import doubts
@@ -41,6 +43,17 @@ class Run:
     bundle: Path
     metrics: dict[str, Any]
     split: Split
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self._accuracy()}; report {self.report})"
+
+    def _repr_html_(self) -> str:
+        link = f'<a href="{escape(str(self.report))}">report.html</a>'
+        return f"<p>{escape(str(self.folder))}: {escape(self._accuracy())}. {link}</p>"
+
+    def _accuracy(self) -> str:
+        told = percent_range(self.metrics.get("accuracy"))
+        return f"accuracy {told} on {self.metrics.get('n', 0)} images"
 
     @property
     def report(self) -> Path:

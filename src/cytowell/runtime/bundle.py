@@ -91,6 +91,17 @@ class Bundle:
         self.name = name
         self.session = Session(model, f"{name}/backbone.onnx")
 
+    def __repr__(self) -> str:
+        facts = self.facts
+        told = [
+            f"{len(self.classes)} classes ({', '.join(self.classes)})",
+            f"{facts.origin.get('architecture', 'network')} at {facts.preprocessing.size} px",
+            f"decides from {facts.threshold:.3f}",
+        ]
+        told += [f"positive: {facts.positive}"] if facts.positive else []
+        told += ["synthetic"] if facts.synthetic else []
+        return f"Bundle({self.name}: {'; '.join(told)})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """What the bundle tells apart."""

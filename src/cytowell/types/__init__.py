@@ -12,11 +12,11 @@ from cytowell.types.calls import (
     KIND_PROBABILITY,
     OBJECT,
     REPEATED,
+    Call,
     Predictions,
 )
 from cytowell.types.data import (
     NPZ_MARK,
-    PARTS,
     BoolArray,
     Box,
     Dataset,
@@ -25,11 +25,11 @@ from cytowell.types.data import (
     IntArray,
     Pixels,
     Sample,
-    Split,
     fields_of,
     file_of,
     printable,
 )
+from cytowell.types.split import PARTS, Split
 
 __all__ = [
     "CALL_COLUMNS",
@@ -43,6 +43,7 @@ __all__ = [
     "REPEATED",
     "BoolArray",
     "Box",
+    "Call",
     "Dataset",
     "Findings",
     "FloatArray",
