@@ -272,7 +272,9 @@ def test_values_say_what_is_in_them() -> None:
     assert repr(calls()) == (
         "Predictions(3 calls: 1 decided, 1 not decided, 1 unreadable; classes cat, dog)"
     )
-    assert repr(DATA) == ("Dataset(3 samples of 3 photographs; 1 with a box; 1 cat, 1 dog; 3 groups)")
+    assert repr(DATA) == (
+        "Dataset(3 samples of 3 photographs; 1 with a box; 1 cat, 1 dog; 3 groups)"
+    )
     table = pd.DataFrame({"path": ["a", "b"], "blurred_score": [0.1, 1], "is_blurred": [True, 0]})
     found = Findings(table, blocking=("No.",), remarks=("<Odd>.",))
     assert repr(found) == "Findings(2 samples: 1 blurred; 1 stop a training)"

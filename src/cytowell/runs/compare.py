@@ -95,6 +95,20 @@ def compare(
         If the folder belongs to another data set.
     TooFewImages
         If a class has fewer groups than there are folds.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> from cytowell.runs.candidates import Fit
+    >>> from cytowell.runs.compare import Question
+    >>> from cytowell.runs.protocols import Protocol
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=24)["wells"]
+    >>> asked = Question(
+    ...     ("knn", "logistic-regression"), (Protocol("folds", 2),), fit=Fit(by_image=True)
+    ... )
+    >>> found = cytowell.compare(cytowell.read(folder), "comparison", asked)
+    >>> len(found.table)
+    2
     """
     heard = voice or Voice()
     folder = Path(out)

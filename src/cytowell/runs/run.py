@@ -87,6 +87,14 @@ def check(
         Channels and window of multi-channel and 16-bit images.
     resplit
         Whether a split is made anew anyway, so that a given one that leaks does not block.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> findings = cytowell.check(cytowell.read(folder))
+    >>> findings.blocking, findings.counts()["unreadable"]
+    ((), 0)
     """
     heard = voice or Voice()
 
@@ -145,6 +153,16 @@ def train(
         If the folder holds another run.
     RecipeError
         If the recipe has boxes seen whole, and the data has boxes.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> from cytowell.runs.recipe import make
+    >>> quick, _ = make("frozen", backbones=("imagenet",), crops=(1.0,))
+    >>> run = cytowell.train(cytowell.read(folder), "run", quick)
+    >>> run.report.as_posix(), run.metrics["n"]
+    ('run/report.html', 16)
     """
     heard = voice or Voice()
     folder = Path(out)

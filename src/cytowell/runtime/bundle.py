@@ -70,6 +70,14 @@ class Bundle:
         Hash of the bundle, which reports print.
     subclasses
         The kinds within classes, None where there are none.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "cells", per_class=2)["cells"]
+    >>> calls = cytowell.load("blood").predict(cytowell.read(folder))
+    >>> len(calls), calls.probabilities.shape
+    (10, (10, 8))
     """
 
     def __init__(
@@ -294,6 +302,13 @@ def load(bundle: str | Path) -> Bundle:
         If a file is missing or its hash is not the one in SHA256SUMS.
     BundleTooNew
         If a later version of Cytowell wrote it.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> bundle = cytowell.load("blood")
+    >>> bundle.classes[:2]
+    ('basophil', 'eosinophil')
     """
     folder = find(bundle)
     record, contents = opened(folder, "classifier")

@@ -57,6 +57,14 @@ def read(
         If two labels differ only by case or space.
     DatasetError
         If a grouping fixes the label, or something outside is named.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> data = cytowell.read(folder)
+    >>> len(data), data.classes, data.has_groups
+    (16, ('negative', 'positive'), True)
     """
     place = Path(path)
     if not is_there(place):

@@ -26,7 +26,14 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the upright photograph; (x, y) is its upper left corner."""
+    """A rectangle in pixels of the upright photograph; (x, y) is its upper left corner.
+
+    Examples
+    --------
+    >>> from cytowell import Box
+    >>> Box(x=10, y=20, width=30, height=40)
+    Box(x=10, y=20, width=30, height=40)
+    """
 
     x: float
     y: float
@@ -43,6 +50,12 @@ class Sample:
     nothing in the photograph to be called, where somebody has looked: it has a row and no call.
     `error` says why nobody could look. `extra` keeps every further column of the table that named
     it.
+
+    Examples
+    --------
+    >>> from cytowell import Box, Sample
+    >>> Sample("slide7.jpg", label="monocyte", group="slide 7", box=Box(10, 20, 30, 40)).group
+    'slide 7'
     """
 
     path: str
@@ -82,6 +95,14 @@ class Dataset:
         Sentences that the reader wants the user to see (proposals, refusals, what was skipped).
     synthetic
         Whether the images were generated; shown wherever figures of them appear.
+
+    Examples
+    --------
+    >>> from cytowell import Dataset, Sample
+    >>> data = Dataset((Sample("a.jpg", "positive"), Sample("b.jpg", "negative")),
+    ...                ("negative", "positive"))
+    >>> data.labels.tolist(), data.counts()
+    ([1, 0], {'negative': 1, 'positive': 1})
     """
 
     samples: tuple[Sample, ...]
@@ -208,6 +229,14 @@ class Findings:
         on one side.
     excluded
         Samples that cannot be learnt from (unreadable, two labels), True where so; shape (N,).
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> findings = cytowell.check(cytowell.read(folder))
+    >>> findings.to_frame().columns[:2].tolist()
+    ['path', 'unreadable_score']
     """
 
     table: pd.DataFrame

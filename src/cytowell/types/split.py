@@ -31,6 +31,14 @@ class Split:
         The samples' paths, so that a saved split can be laid on the same data again.
     how
         A sentence that says how it was made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cytowell import Split
+    >>> made = Split(np.array(["train", "test", "train"]), ("a.jpg", "b.jpg", "c.jpg"))
+    >>> made.train.tolist(), made.test.tolist()
+    ([0, 2], [1])
     """
 
     parts: npt.NDArray[np.str_]
