@@ -34,6 +34,11 @@ CytowellError
 from __future__ import annotations
 
 
+def how_to_install(extra: str) -> str:
+    """Say how an extra is installed: Cytowell is on no index, so from its own folder."""
+    return f"In the folder of Cytowell's source, run: pip install '.[{extra}]'"
+
+
 class CytowellError(Exception):
     """The base of every error that a user can cause.
 

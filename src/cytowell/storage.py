@@ -137,7 +137,13 @@ def write_frame(frame: Any, path: Path) -> None:
         raise RecipeError(f"{path} has no known ending.", "Use .csv or .parquet.")
     with replacing(path) as beside:
         if suffix == ".parquet":
-            frame.to_parquet(beside, index=False)
+            try:
+                frame.to_parquet(beside, index=False)
+            except ImportError as error:
+                raise MissingExtra(
+                    f"{path} needs pyarrow, which is not installed.",
+                    f"Write .csv. {how_to_install('parquet')}.",
+                ) from error
         else:
             frame.to_csv(beside, index=False, lineterminator="\n")
 

@@ -26,6 +26,7 @@ def command(
     """Write a bundle as one ONNX file: upright RGB uint8 of any size to probabilities."""
     if not single_file:
         raise RecipeError("Nothing to export.", "Use --single-file; a bundle is a folder already.")
+    registry.require_extra("train", "cytowell export")
     loaded = cytowell.load(bundle)
     registry.part("cytowell.export.single:write")(loaded, Path(out))
     print(out)

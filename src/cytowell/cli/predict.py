@@ -34,6 +34,9 @@ from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
 NAME = "predict"
 
+NOTHING = 1
+"""Exit status where the work was done and there is nothing in it to go on with."""
+
 SYNTHETIC = "This bundle learnt from synthetic images: its calls mean nothing."
 
 
@@ -68,7 +71,10 @@ def command(
     address: Annotated[str, typer.Option(help="Of a Ray cluster.", show_default=False)] = "",
     quiet: QuietOption = False,
 ) -> None:
-    """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
+    """Call photographs, or what is found in them: a row each, in order, a bad file one too.
+
+    Exit status: 0 if any was read, 1 if none could be, 2 for an error.
+    """
     from cytowell.types import FOUND
 
     said = reading(channels, window, plane)
@@ -80,7 +86,8 @@ def command(
         crop_boxes=crop_boxes,
     )
     record = loaded.facts.preprocessing
-    samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
+    skipped: list[str] = []
+    samples, known, total = registry.part("cytowell.sources.paths:named")(paths, None, skipped)
     looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     if looks is not None:
         samples = registry.part("cytowell.runtime.finding:objects")(
@@ -126,6 +133,9 @@ def command(
         if not done and not empty and not counted:
             raise EmptyDataset("Nothing was named to be called.", "Give photographs or folders.")
         speaker.said(_summed(done, declined, failed))
+        if skipped:
+            few = ", ".join(Path(f).name for f in skipped[:3]) + (" ..." if skipped[3:] else "")
+            speaker.said(f"{len(skipped)} files are no pictures and were skipped: {few}.")
         if counted:
             seen = ", ".join(f"{number} {name}" for name, number in sorted(counted.items()))
             speaker.said(f"Counted and not called: {seen}.")
@@ -138,6 +148,8 @@ def command(
             )
         if loaded.facts.synthetic:
             speaker.said(SYNTHETIC)
+    if done and failed == done:
+        raise typer.Exit(NOTHING)
 
 
 def _share_out(

@@ -105,6 +105,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Serve bundles: pages at /, the service at /v1 (OpenAPI at /v1/openapi.json)."""
+    registry.require_extra("serve", "cytowell serve")
     settings = "cytowell.serving.settings"
     if new_key:
         key = secrets.token_urlsafe(32)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from defusedxml import ElementTree
 
-from cytowell.errors import ImageError, MissingDecoder
+from cytowell.errors import ImageError, MissingDecoder, how_to_install
 from cytowell.images.arrays import to_rgb_array
 from cytowell.images.failures import reading
 from cytowell.images.limits import DECODED, cap
@@ -57,7 +57,7 @@ def read_microscope_file(
         except ImportError as error:
             raise MissingDecoder(
                 f"{shown} is {'CZI' if czi else 'ND2'}, which a plain install does not read.",
-                'Run: pip install "cytowell[microscopy]", or save it as OME-TIFF.',
+                f"{how_to_install('microscopy')}; or save it as OME-TIFF.",
             ) from error
         if not array.any():
             # What the readers give for blocks that are not there; no camera does.

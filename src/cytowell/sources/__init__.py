@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
-from cytowell.sources import coco, table, voc, yolo
+from cytowell.sources import coco, cutouts, table, voc, yolo
 from cytowell.sources.archive import unpack
 from cytowell.sources.boundary import require_inside
 from cytowell.sources.names import with_groups, with_proposal, with_roboflow_groups
@@ -76,12 +76,20 @@ def read(
     unpacked = unpack(place, None if into is None else Path(into)) if packed else None
     place = unpacked or place
     name = source or _layout(place)
+    sorted_by_hand = (
+        name == "table" and place.is_dir() and not source and cutouts.was_sorted(place, TABLE)
+    )
+    if sorted_by_hand:
+        name = "folders"
     where = place / TABLE if name == "table" and place.is_dir() else place
     reader = registry.load("sources", name)
     bounds = unpacked or (None if within is None else Path(within))
     judges = bounds is not None and "within" in inspect.signature(reader).parameters
     dataset: Dataset = reader(where, within=bounds) if judges else reader(where)
     require_inside(dataset.paths, bounds, str(path))
+    if sorted_by_hand:
+        dataset = cutouts.with_rows(dataset, place, TABLE)
+    dataset = cutouts.with_written_groups(dataset)
     if not dataset.samples:
         raise EmptyDataset(
             f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."

@@ -16,6 +16,7 @@ from cytowell.types.calls import (
     Predictions,
 )
 from cytowell.types.data import (
+    GROUP_KEY,
     NPZ_MARK,
     BoolArray,
     Box,
@@ -35,6 +36,7 @@ __all__ = [
     "CALL_COLUMNS",
     "COUNTED",
     "FOUND",
+    "GROUP_KEY",
     "KIND",
     "KIND_PROBABILITY",
     "NPZ_MARK",

@@ -69,6 +69,9 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+GROUP_KEY = "cytowell group"
+"""Keyword of a PNG's text that says to which group a cut-out belongs."""
+
 NPZ_MARK = ".npz::"
 """What parts the file from the image in it, in a sample's path."""
 
