@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cytowell.errors import RecipeError, StorageError
+from cytowell.errors import MissingExtra, RecipeError, StorageError, how_to_install
 
 REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space or choose another --out, then start again.",

@@ -1,4 +1,4 @@
-"""Files as people have them: tables of spreadsheets and other machines, odd endings, sorted sets."""
+"""Files as people have them: tables of other machines, odd endings, sorted cut-outs."""
 
 from __future__ import annotations
 

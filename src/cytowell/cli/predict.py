@@ -77,6 +77,8 @@ def command(
     """
     from cytowell.types import FOUND
 
+    if engine == "ray":
+        registry.require_extra("scale", "--engine ray")
     said = reading(channels, window, plane)
     loaded = cytowell.load(bundle).reading(
         **said,

@@ -58,7 +58,8 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="Private folder that keeps what is said, and jobs; until the end without.",
+            help="Private folder for what is entered on the pages, and jobs; without it they are "
+            "deleted when the server ends.",
             show_default=False,
         ),
     ] = "",

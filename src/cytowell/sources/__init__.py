@@ -10,7 +10,18 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
-from cytowell.sources import coco, cutouts, table, voc, yolo
+from cytowell.sources import (
+    coco,
+    cutouts,
+    cvat,
+    geojson,
+    labelme,
+    labelstudio,
+    objects,
+    table,
+    voc,
+    yolo,
+)
 from cytowell.sources.archive import unpack
 from cytowell.sources.boundary import require_inside
 from cytowell.sources.names import with_groups, with_proposal, with_roboflow_groups
@@ -110,6 +121,10 @@ def _layout(place: Path) -> str:
     if place.is_dir():
         return _folder_layout(place)
     suffix = place.suffix.lower()
+    if suffix == ".json" and labelstudio.is_one(place):
+        return "label-studio"
+    if suffix in (".csv", ".tsv") and objects.is_one(place):
+        return "objects"
     for name, suffixes in _FILES.items():
         if suffix in suffixes:
             return name
@@ -125,6 +140,8 @@ _FILES = {
     "npz": (".npz",),
     "coco": (".json",),
     "yolo": (".yaml", ".yml"),
+    "cvat": (".xml",),
+    "geojson": (".geojson",),
 }
 
 
@@ -137,7 +154,16 @@ def _folder_layout(place: Path) -> str:
     return "folders"
 
 
-_ANNOTATED = {"yolo": yolo.looks_like, "coco": coco.looks_like, "voc": voc.looks_like}
+_ANNOTATED = {
+    "yolo": yolo.looks_like,
+    "coco": coco.looks_like,
+    "cvat": cvat.looks_like,  # its XML begins like VOC's
+    "voc": voc.looks_like,
+    "label-studio": labelstudio.looks_like,
+    "labelme": labelme.looks_like,
+    "geojson": geojson.looks_like,
+    "objects": objects.looks_like,
+}
 
 
 def check_labels(classes: Sequence[str], where: str) -> None:

@@ -38,7 +38,7 @@ def convert(
     out
         A new folder, or a table (.csv, .parquet) that leaves the photographs where they are.
     to
-        `yolo`, `coco` or `voc`.
+        `yolo`, `coco`, `voc`, `label-studio`, `cvat`, `labelme`, `geojson` or `objects`.
     label
         Class of boxes that have none.
 
