@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import struct
 import sys
 import zlib
@@ -24,7 +25,7 @@ from PIL import Image
 
 import cytowell
 from cytowell.cli import app
-from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder, RecipeError
+from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder, PlaneNotChosen, RecipeError
 from cytowell.images import Preprocessing, load, microscope, open_upright, upright_size
 from cytowell.images.overlay import draw
 from cytowell.images.planes import PIXEL_SIZE, choose, parse_plane, pixel_size
@@ -535,3 +536,40 @@ def test_a_bundle_learns_and_calls_the_plane_it_was_told(tmp_path: Path, cells: 
     assert not whole.errors[0]
     assert whole.labels == single.labels
     assert "--plane" in loaded.reading(plane="").predict(one).errors[0]
+
+
+@pytest.mark.parametrize("told", ["ome", "tag"])
+def test_the_bits_that_a_file_states_are_its_window(tmp_path: Path, told: str) -> None:
+    """A camera of 12 bits in a file of 16 is not nearly black."""
+    array = np.full((20, 30), 2048, dtype=np.uint16)
+    file = tmp_path / "a.tif"
+    if told == "ome":
+        about = {"axes": "YX", "SignificantBits": 12}
+        tifffile.imwrite(file, array, ome=True, metadata=about)
+    else:
+        tifffile.imwrite(file, array, extratags=[(281, "H", 1, 4095, True)])
+    assert np.asarray(open_upright(file))[5, 5].tolist() == [128, 128, 128]
+    wide = Preprocessing(window=(0, 65535))
+    assert np.asarray(open_upright(file, wide))[5, 5].tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_pages_of_which_nothing_is_told_are_not_guessed(
+    tmp_path: Path, count: int, kind: type
+) -> None:
+    array = np.stack([np.full((20, 30), 10 + 20 * i, dtype=kind) for i in range(count)])
+    file = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(file) as out:
+        for page in array:
+            out.write(page, contiguous=False, metadata=None)
+    with pytest.raises(PlaneNotChosen, match=rf"has {count} pages") as raised:
+        open_upright(file)
+    choice = re.search(r"--plane ([A-Z])=0", raised.value.remedy)
+    assert choice is not None
+    window = (0, 255)
+    seen = open_upright(file, Preprocessing(plane=f"{choice[1]}=1", window=window))
+    assert np.asarray(seen)[5, 5].tolist() == [30, 30, 30]
+    colours = open_upright(file, Preprocessing(channels=(1, 0), window=window))
+    assert np.asarray(colours)[5, 5].tolist() == [30, 10, 0]
+    assert upright_size(str(file)) == (30, 20)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cytowell.errors import BadTable
 from cytowell.types import (
@@ -241,3 +245,57 @@ def test_findings_are_saved_with_what_a_split_needs(tmp_path: Path) -> None:
     bare = replace(found, duplicate_sets=("", ""))
     bare.frame().to_csv(tmp_path / "bare.csv", index=False)
     assert Findings.from_frame(pd.read_csv(tmp_path / "bare.csv")).duplicate_sets == ("", "")
+
+
+def test_calls_are_a_sequence_of_rows() -> None:
+    given = calls()
+    first, second, third = given
+    assert (first.path, first.label, first.probability) == ("a.png", "cat", 0.9)
+    assert first.decided
+    assert first.probabilities == {"cat": 0.9, "dog": 0.1}
+    assert (second.label, second.reason) == ("dog", "probability 0.600 below 0.800")
+    assert (third.label, third.error) == ("", "c.png is empty.")
+    assert np.isnan(third.probability)
+    assert given[-1].path == "c.png"
+    assert [c.path for c in given[1:]] == ["b.png", "c.png"]
+    assert isinstance(given[1:], Predictions)
+    assert [c.path for c in reversed(given)] == ["c.png", "b.png", "a.png"]
+    with pytest.raises(IndexError):
+        given[3]
+    pd.testing.assert_frame_equal(given.to_frame(), given.frame())
+    assert repr(first) == "Call(a.png: cat 0.900)"
+    assert repr(second) == "Call(b.png: dog 0.600, not decided: probability 0.600 below 0.800)"
+    assert repr(third) == "Call(c.png: c.png is empty.)"
+
+
+def test_values_say_what_is_in_them() -> None:
+    assert repr(calls()) == (
+        "Predictions(3 calls: 1 decided, 1 not decided, 1 unreadable; classes cat, dog)"
+    )
+    assert repr(DATA) == (
+        "Dataset(3 samples of 3 photographs; 1 with a box; 1 cat, 1 dog; 3 groups)"
+    )
+    table = pd.DataFrame({"path": ["a", "b"], "blurred_score": [0.1, 1], "is_blurred": [True, 0]})
+    found = Findings(table, blocking=("No.",), remarks=("<Odd>.",))
+    assert repr(found) == "Findings(2 samples: 1 blurred; 1 stop a training)"
+    assert "&lt;Odd&gt;" in found._repr_html_()
+    split = Split(np.array(["train", "test", "train"]), ("a", "b", "c"), "as given")
+    assert repr(split) == "Split(2 train, 1 test; as given)"
+    assert len(repr(Dataset((), ()))) < 80
+
+
+def test_a_notebook_shows_calls_with_small_pictures(tmp_path: Path) -> None:
+    file = tmp_path / "<b>.png"
+    Image.new("RGB", (300, 200), (200, 30, 30)).save(file)
+    samples = (Sample(str(file)), Sample(str(file), box=Box(10, 10, 50, 40)), Sample("gone.png"))
+    shown = calls(samples)._repr_html_()
+    pictures = [base64.b64decode(p) for p in re.findall(r"base64,([^\"]+)\"", shown)]
+    sizes = [Image.open(io.BytesIO(p)).size for p in pictures]
+    assert sizes == [(64, 43), (50, 40)]
+    assert "&lt;b&gt;.png" in shown
+    assert "<b>" not in shown
+    long = calls()
+    for _ in range(4):
+        long = Predictions.join([long, long])
+    assert "<p>28 more rows.</p>" in long._repr_html_()
+    assert "200" not in Dataset(samples, ())._repr_html_()

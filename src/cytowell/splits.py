@@ -48,6 +48,15 @@ def split(
         If there are fewer than two classes, or a class with fewer than two groups.
     SplitError
         If the given split tears a group or a set of copies apart.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=24)["wells"]
+    >>> data = cytowell.read(folder)
+    >>> made = cytowell.split(data, cytowell.check(data))
+    >>> set(data.groups[made.train]) & set(data.groups[made.test])
+    set()
     """
     usable = dataset.labels >= 0
     if findings is not None and len(findings.excluded) == len(dataset):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cytowell.errors import RecipeError, StorageError
+from cytowell.errors import MissingExtra, RecipeError, StorageError, how_to_install
 
 REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space or choose another --out, then start again.",
@@ -137,7 +137,13 @@ def write_frame(frame: Any, path: Path) -> None:
         raise RecipeError(f"{path} has no known ending.", "Use .csv or .parquet.")
     with replacing(path) as beside:
         if suffix == ".parquet":
-            frame.to_parquet(beside, index=False)
+            try:
+                frame.to_parquet(beside, index=False)
+            except ImportError as error:
+                raise MissingExtra(
+                    f"{path} needs pyarrow, which is not installed.",
+                    f"Write .csv. {how_to_install('parquet')}.",
+                ) from error
         else:
             frame.to_csv(beside, index=False, lineterminator="\n")
 

@@ -103,7 +103,7 @@ BAD = {
         encoded(cell(9), "GIF", save_all=True, append_images=[cell(10), cell(11)]),
         "animation",
     ),
-    "phone.heic": (struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic", "cytowell[heic]"),
+    "phone.heic": (struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic", ".[heic]"),
 }
 
 

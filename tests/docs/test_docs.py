@@ -100,8 +100,9 @@ def test_the_example_plates_say_what_the_docs_print(plate: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cytowell.cli", "titre", f"docs/plates/{plate}.csv", "--layout",
          "favn"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
+    assert done.returncode == (0 if plate == "valid" else 1), "a refused run is no success"
     said = (DOCS / "titres.md").read_text(encoding="utf-8")
     assert done.stdout in said
 

@@ -28,8 +28,8 @@ from cytowell.learners.frozen import (
     open_backbones,
     stage_sets,
 )
-from cytowell.learners.settings import Frozen
 from cytowell.learners.linear import losses_of
+from cytowell.learners.settings import Frozen
 from cytowell.learners.variations import VARIATIONS, recoloured
 from cytowell.runtime.bundle import MapSlice
 from cytowell.types import Dataset, Sample

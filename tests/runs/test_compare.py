@@ -618,3 +618,44 @@ def test_raw_against_the_wells_that_are_found(tmp_path: Path, cli: Callable[...,
     assert said.status == 0, said.err
     assert "knn [whole]" in said.out
     assert "knn [cropped]" in said.out
+
+
+def test_curves_are_kept_and_not_drawn_again(
+    compared: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second comparison of the same images takes its curves from the folder."""
+    from types import SimpleNamespace
+
+    from cytowell.runs import compare as module
+
+    drawn: list[str] = []
+
+    def watched(data: Any, candidates: Any, seed: int, voice: Any) -> pd.DataFrame:
+        drawn.append(candidates[0].name)
+        return pd.DataFrame(
+            {"candidate": [candidates[0].name], "curve": "x", "knob": "k", "x": 1.0}
+        )
+
+    monkeypatch.setattr(module, "curves", watched)
+    assert list((compared.folder / "curves").glob("*.csv"))
+    data = Dataset(tuple(Sample(f"{i}.png", "ab"[i % 2]) for i in range(6)), ("a", "b"))
+    candidate = SimpleNamespace(name="knn", recipe="settings")
+    cell = SimpleNamespace(
+        permuted=False, candidate=candidate, protocol="folds", fold=0,
+        train=np.array([0, 1, 2]), validation=np.array([3]),
+    )  # fmt: skip
+    grid: Any = SimpleNamespace(
+        done=[SimpleNamespace(cell=cell)],
+        dataset=data,
+        question=SimpleNamespace(fit=SimpleNamespace(seed=7)),
+    )
+    voice: Any = None
+    folder = compared.folder / "kept"
+    folder.mkdir()
+    first = module._curves(grid, folder, voice)
+    again = module._curves(grid, folder, voice)
+    assert drawn == ["knn"]
+    pd.testing.assert_frame_equal(first, again)
+    candidate.recipe = "others"
+    module._curves(grid, folder, voice)
+    assert drawn == ["knn", "knn"]

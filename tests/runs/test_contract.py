@@ -222,4 +222,4 @@ def test_a_network_without_pytorch_says_what_to_install(cells: Path, tmp_path: P
         check=False,
     )
     assert done.returncode == 2
-    assert 'pip install "cytowell[train]"' in done.stderr
+    assert "pip install '.[train]'" in done.stderr

@@ -49,6 +49,9 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="cytowell",
     help="Calls for cell and well photographs that a laboratory can sign.",
+    epilog="Exit status: 0 done; 1 done, and nothing in it to go on with (no photograph could be "
+    "read, or every run of a titration was refused); 2 wrong use or an error, with its remedy on "
+    "standard error; 130 after Ctrl-C.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

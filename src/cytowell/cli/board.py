@@ -20,6 +20,7 @@ def command(
     port: Annotated[int, typer.Option(help="Of the page.")] = 6006,
 ) -> None:
     """Open TensorBoard on a run; Ctrl-C ends it."""
+    registry.require_extra("train", "cytowell board")
     folder = Path(run)
     if not any(folder.rglob("events.out.tfevents.*")):
         raise RunError(f"{run} holds nothing for TensorBoard.", "Only finetune writes it.")

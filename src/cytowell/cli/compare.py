@@ -116,6 +116,10 @@ def command(
 ) -> None:
     """Compare learners on the same images, with intervals and paired tests."""
     part = registry.part
+    if engine == "ray":
+        registry.require_extra("scale", "--engine ray")
+    if tune:
+        registry.require_extra("tune", "--tune")
     with speaking(quiet) as speaker:
         fit = part("cytowell.runs.candidates:Fit")(
             preset=preset,

@@ -18,7 +18,8 @@ def command(
         str,
         typer.Argument(
             metavar="DATA",
-            help="YOLO, COCO or Pascal VOC folder or zip, or a table with boxes.",
+            help="Annotated photographs (YOLO, COCO, VOC, Label Studio, CVAT, LabelMe, QuPath, "
+            "ImageJ) as a folder or zip, or a table with boxes.",
             show_default=False,
         ),
     ],
@@ -26,7 +27,9 @@ def command(
         str,
         typer.Argument(help="New folder, or a table (.csv, .parquet).", show_default=False),
     ],
-    to: Annotated[str, typer.Option(help="yolo, coco or voc.")] = "yolo",
+    to: Annotated[
+        str, typer.Option(help="yolo, coco, voc, label-studio, cvat, labelme, geojson or objects.")
+    ] = "yolo",
     label: Annotated[
         str, typer.Option(help="Class of boxes that have none.", show_default=False)
     ] = "",

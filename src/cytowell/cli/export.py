@@ -40,6 +40,7 @@ def command(
     """
     if not single_file:
         raise RecipeError("Nothing to export.", "Use --single-file; a bundle is a folder already.")
+    registry.require_extra("train", "cytowell export")
     loaded = cytowell.load(bundle)
     write = registry.part("cytowell.export.single:write")
     compared = write(loaded, Path(out), _real(bundle, images))

@@ -78,7 +78,8 @@ RotateOption = Annotated[
 MarginOption = Annotated[
     float | None,
     typer.Option(
-        help="Taken in around a box, as a share of its longer side; as the bundle has it without.",
+        help="Adds a margin around each box, as a share of its longer side; default: the "
+        "bundle's setting.",
         show_default=False,
     ),
 ]
@@ -90,8 +91,8 @@ CropBoxesOption = Annotated[
     bool | None,
     typer.Option(
         "--crop-boxes/--whole-boxes",
-        help="Keep of a box the share of a picture that the bundle looks at, or all of it; as the "
-        "bundle has it without.",
+        help="Keep of a box the share of a picture that the bundle looks at, or all of it; "
+        "default: the bundle's setting.",
         show_default=False,
     ),
 ]

@@ -11,7 +11,7 @@ import typer
 import cytowell
 from cytowell import registry
 from cytowell.cli.options import JsonOption, PathsArgument, QuietOption, RotateOption
-from cytowell.cli.titre import positive_class, show_titres
+from cytowell.cli.titre import exit_if_refused, positive_class, show_titres
 from cytowell.cli.voice import speaking
 from cytowell.errors import LayoutError
 
@@ -58,7 +58,10 @@ def command(
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Call the wells of photographed plates and report their titres, or why there is none."""
+    """Call the wells of photographed plates and report their titres, or why there is none.
+
+    Exit status: 0 if any run is valid, 1 if every run was refused, 2 for an error.
+    """
     part = registry.part
     chosen = part("cytowell.runs.titres:settings")(
         part("cytowell.plates.layout_files:read_layout")(layout), {"reference_iu": reference_iu}
@@ -96,6 +99,7 @@ def command(
         print(json.dumps(made.to_json(), indent=1))
     else:
         show_titres(made)
+    exit_if_refused(made)
 
 
 def _say_how(way: str, placed: list[Any], speaker: Any) -> None:

@@ -34,6 +34,9 @@ from cytowell.errors import EmptyDataset, RecipeError, UnknownName
 
 NAME = "predict"
 
+NOTHING = 1
+"""Exit status where the work was done and there is nothing in it to go on with."""
+
 COMPARED = 2_000
 """Images, the latest, that are compared with the training images: memory is bounded."""
 
@@ -71,9 +74,14 @@ def command(
     address: Annotated[str, typer.Option(help="Of a Ray cluster.", show_default=False)] = "",
     quiet: QuietOption = False,
 ) -> None:
-    """Call photographs, or what is found in them: a row each, in order, a bad file one too."""
+    """Call photographs, or what is found in them: a row each, in order, a bad file one too.
+
+    Exit status: 0 if any was read, 1 if none could be, 2 for an error.
+    """
     from cytowell.types import FOUND
 
+    if engine == "ray":
+        registry.require_extra("scale", "--engine ray")
     said = reading(channels, window, plane)
     loaded = cytowell.load(bundle).reading(
         **said,
@@ -83,7 +91,8 @@ def command(
         crop_boxes=crop_boxes,
     )
     record = loaded.facts.preprocessing
-    samples, known, total = registry.part("cytowell.sources.paths:named")(paths)
+    skipped: list[str] = []
+    samples, known, total = registry.part("cytowell.sources.paths:named")(paths, None, skipped)
     looks = registry.part("cytowell.runtime.finding:finder")(find, rotate, detector, names(only))
     if looks is not None:
         samples = registry.part("cytowell.runtime.finding:objects")(
@@ -132,6 +141,9 @@ def command(
         if len(monitor):
             speaker.said(monitor.result().sentence)
         speaker.said(_summed(done, declined, failed))
+        if skipped:
+            few = ", ".join(Path(f).name for f in skipped[:3]) + (" ..." if skipped[3:] else "")
+            speaker.said(f"{len(skipped)} files are no pictures and were skipped: {few}.")
         if counted:
             seen = ", ".join(f"{number} {name}" for name, number in sorted(counted.items()))
             speaker.said(f"Counted and not called: {seen}.")
@@ -144,6 +156,8 @@ def command(
             )
         if loaded.facts.synthetic:
             speaker.said(SYNTHETIC)
+    if done and failed == done:
+        raise typer.Exit(NOTHING)
 
 
 def _share_out(

@@ -58,7 +58,8 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="Private folder that keeps what is said, and jobs; until the end without.",
+            help="Private folder for what is entered on the pages, and jobs; without it they are "
+            "deleted when the server ends.",
             show_default=False,
         ),
     ] = "",
@@ -105,6 +106,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Serve bundles: pages at /, the service at /v1 (OpenAPI at /v1/openapi.json)."""
+    registry.require_extra("serve", "cytowell serve")
     settings = "cytowell.serving.settings"
     if new_key:
         key = secrets.token_urlsafe(32)

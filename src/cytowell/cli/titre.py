@@ -113,7 +113,10 @@ def command(
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Give titres with their 95 % intervals: of a table by its plate layout, or of one series."""
+    """Give titres with their 95 % intervals: of a table by its plate layout, or of one series.
+
+    Exit status: 0 if any run is valid, 1 if every run was refused, 2 for an error.
+    """
     if not calls:
         if layout or out:
             raise TitreError("--layout and --out are of a table.", "Name the table before them.")
@@ -157,6 +160,13 @@ def command(
         print(json.dumps(done.to_json(), indent=1))
     else:
         show_titres(done)
+    exit_if_refused(done)
+
+
+def exit_if_refused(done: Any) -> None:
+    """End with status 1 where no run may be reported: a script must not go on with it."""
+    if done.runs and not any(run.valid for run in done.runs):
+        raise typer.Exit(1)
 
 
 def positive_class(positive: str, bundle: str) -> str:

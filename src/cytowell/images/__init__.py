@@ -195,8 +195,13 @@ def require_inside(size: tuple[int, int], box: Box) -> tuple[int, int, int, int]
     left, right = (round(min(max(v, 0), width)) for v in (box.x, box.x + box.width))
     top, bottom = (round(min(max(v, 0), height)) for v in (box.y, box.y + box.height))
     if right <= left or bottom <= top:
+        where = f"The box at {box.x:g}, {box.y:g} of {box.width:g} x {box.height:g} pixels"
+        if box.width <= 0 or box.height <= 0:
+            raise ImageError(
+                f"{where} is empty.", "Correct its width and height, or take it out of the table."
+            )
         raise ImageError(
-            f"The box {box} lies outside the image of {width} x {height} pixels.",
+            f"{where} lies outside the image of {width} x {height} pixels.",
             "Boxes are in pixels of the upright photograph.",
         )
     return left, top, right, bottom

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder
+from cytowell.errors import ImageError, ImageTooLarge, MissingDecoder, how_to_install
 from cytowell.images.arrays import npz_image, to_rgb_array
 from cytowell.images.failures import reading
 from cytowell.images.limits import BAND, FORMATS, SMALLER, cap
@@ -196,7 +196,7 @@ def _heic(data: bytes, shown: str) -> Image.Image:
     except ImportError as error:
         raise MissingDecoder(
             f"{shown} is HEIC, which a plain install does not read.",
-            'Run: pip install "cytowell[heic]", or set the phone to save JPEG.',
+            f"{how_to_install('heic')}; or set the phone to save JPEG.",
         ) from error
     picture = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     cap(picture.size, shown, 4)

@@ -6,6 +6,8 @@ A small file can announce, or be inflated to, more than a machine holds. Whoever
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cytowell.errors import CytowellError, ImageTooLarge
 
 MAX_PIXELS = 89_478_485
@@ -36,9 +38,31 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """What Pillow may try; everything else (GIF, FITS, EPS, PSD ...) is refused by name."""
 
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
     | {".czi", ".nd2"}
 )
+
+_FIRST = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"ZISRAWFILE",
+    b"\xda\xce\xbe\n",
+)  # fmt: skip
+"""First bytes of JPEG, PNG, BMP, TIFF, BigTIFF, CZI and ND2."""
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file without an ending, or with one that is not known, begins like a picture."""
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as handle:
+            head = handle.read(12)
+    except OSError:
+        return False
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    heic = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1")
+    plain = head.startswith(_FIRST) and (head[:2] != b"BM" or head[6:10] == bytes(4))
+    return webp or heic or plain
+
 
 SMALLER = f"Images of up to {MAX_PIXELS:,} pixels are decoded: save it smaller or cut it."
 NO_FILE_GROWS_SO = "No file of this kind grows so much: do not use it."

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from defusedxml import ElementTree
 
-from cytowell.errors import ImageError, MissingDecoder
+from cytowell.errors import ImageError, MissingDecoder, how_to_install
 from cytowell.images.arrays import to_rgb_array
 from cytowell.images.failures import reading
 from cytowell.images.limits import DECODED, cap
@@ -53,22 +54,24 @@ def read_microscope_file(
     stream.seek(0)
     with reading(shown, remedy="Copy it again from the microscope."):
         try:
-            array, size = (_czi if czi else _nd2)(stream, record, shown)
+            array, size, bits = (_czi if czi else _nd2)(stream, record, shown)
         except ImportError as error:
             raise MissingDecoder(
                 f"{shown} is {'CZI' if czi else 'ND2'}, which a plain install does not read.",
-                'Run: pip install "cytowell[microscopy]", or save it as OME-TIFF.',
+                f"{how_to_install('microscopy')}; or save it as OME-TIFF.",
             ) from error
         if not array.any():
             # What the readers give for blocks that are not there; no camera does.
             raise ImageError(
                 f"{shown} holds nothing but zeros there.", "Copy it again from the microscope."
             )
+        if record.window is None and array.dtype == np.uint16 and 8 < bits < 16:
+            record = replace(record, window=(0.0, 2.0**bits - 1))
         return to_rgb_array(array, record, shown), size
 
 
-_Read = tuple[npt.NDArray[Any], float | None]
-"""A plane (H, W, channels), and the side of a pixel in micrometres."""
+_Read = tuple[npt.NDArray[Any], float | None, int]
+"""A plane (H, W, channels), the side of a pixel in micrometres, and the camera's bits or 0."""
 
 
 def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
@@ -99,7 +102,7 @@ def _czi(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
         ]
         if not chosen:
             raise ImageError(f"{shown} holds nothing at {record.plane}.", "Choose another --plane.")
-        return _mosaic(chosen, file.dtype, shown), _czi_size(file)
+        return _mosaic(chosen, file.dtype, shown), _czi_size(file), _czi_bits(file)
 
 
 def _is_whole(block: Any) -> bool:
@@ -167,6 +170,15 @@ def _czi_size(file: Any) -> float | None:
     return None
 
 
+def _czi_bits(file: Any) -> int:
+    try:
+        root = ElementTree.fromstring(file.metadata())
+        told = {int(e.text or 0) for e in root.iter("ComponentBitCount")}
+        return max(told) if len(told) == 1 else 0
+    except Exception:  # as for the size
+        return 0
+
+
 class Inflater:
     """Stands in for zlib where nd2 inflates."""
 
@@ -201,7 +213,14 @@ def _nd2(stream: BinaryIO, record: Preprocessing, shown: str) -> _Read:
         frame = np.array(file.read_frame(at))
         if frame.ndim == 3 and samples == 1:
             frame = np.moveaxis(frame, 0, -1)
-        return frame, _nd2_size(file)
+        return frame, _nd2_size(file), _nd2_bits(file)
+
+
+def _nd2_bits(file: Any) -> int:
+    try:
+        return int(file.attributes.bitsPerComponentSignificant)
+    except Exception:  # as for the size
+        return 0
 
 
 def _nd2_size(file: Any) -> float | None:

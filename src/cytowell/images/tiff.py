@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,11 @@ import tifffile
 from defusedxml import ElementTree
 from PIL import Image
 
-from cytowell.errors import CytowellError, ImageError
+from cytowell.errors import CytowellError, ImageError, PlaneNotChosen
 from cytowell.images.arrays import to_rgb_array
 from cytowell.images.inflate import INFLATERS, PIECE
 from cytowell.images.limits import DECODED, Budget, cap
-from cytowell.images.planes import choose, parse_plane, sensible
+from cytowell.images.planes import ANY, choose, parse_plane, sensible
 from cytowell.images.record import Preprocessing
 from cytowell.types import Pixels
 
@@ -68,6 +70,7 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
             whole = page.tags.valueof(530, (2, 2)) == (1, 1) and axes == "YXS"
             easy = page.dtype == np.uint8 and not many and not stack
             easy = easy and (one or record.channels is None)
+            record = _with_bits(record, tiff, page)
             place, chosen = _chosen(positions, record, shown)
             size = _pixel_size(tiff, tiff.series.index(positions[place]))
             if easy and not (plain and whole):
@@ -94,6 +97,23 @@ def read_tiff(data: bytes, record: Preprocessing, shown: str) -> tuple[Pixels | 
     return to_rgb_array(array[::rows, ::columns], record, shown), size
 
 
+def _with_bits(record: Preprocessing, tiff: tifffile.TiffFile, page: Any) -> Preprocessing:
+    """Give the record with the window of the bits that the camera used, where the file tells them.
+
+    A picture of 12 bits in a file of 16 is nearly black else.
+    """
+    if record.window is not None or page.dtype != np.uint16:
+        return record
+    most = page.tags.valueof(281)  # MaxSampleValue
+    highest = max(np.ravel(most)) if most is not None else 0
+    if tiff.is_ome and tiff.ome_metadata:
+        found = re.search(r'SignificantBits="(\d{1,2})"', tiff.ome_metadata)
+        highest = 2 ** int(found[1]) - 1 if found else highest
+    if not 255 <= highest < 65535:
+        return record
+    return replace(record, window=(0.0, float(highest)))
+
+
 def _positions(tiff: tifffile.TiffFile) -> list[Any]:
     """Give the series that are positions of one stage: what differs is a label or a small copy."""
     first, *others = tiff.series
@@ -105,13 +125,21 @@ def _positions(tiff: tifffile.TiffFile) -> list[Any]:
 def _chosen(positions: list[Any], record: Preprocessing, shown: str) -> tuple[int, dict[str, int]]:
     """Give the position, and the index along every axis that is none of the picture's own.
 
-    Pages of which nothing is told are channels where there are no others; further ones are left
-    aside unless they are chosen (`several_frames` is a finding of the checks).
+    Pages of which nothing is told may be planes, colours or channels: none is guessed. Where
+    channels are chosen and there are no others, they are these.
     """
     first = positions[0]
     told = parse_plane(record.plane)
     sizes = {a: int(n) for a, n in zip(first.axes, first.shape, strict=True) if a not in "YXSC"}
     untold = [a for a in sizes if a in "IQ" and a not in told]
+    pages = math.prod(sizes[a] for a in untold)
+    if pages > 1 and record.channels is None and record.plane != ANY:
+        axis = untold[0]
+        raise PlaneNotChosen(
+            f"{shown} has {pages} pages, and does not say what they are.",
+            f"Choose one, --plane {axis}=0 to {axis}={sizes[axis] - 1}; or, if they are channels, "
+            "those that become red, green and blue: --channels 0,1,2.",
+        )
     for axis in untold:
         del sizes[axis]
     if len(positions) > 1:

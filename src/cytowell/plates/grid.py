@@ -103,6 +103,14 @@ def find_wells(
     ------
     RecipeError
         If `rotate` is no quarter turn, or what is expected is no plate or well.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "plates", per_class=1)["plates"]
+    >>> wells = cytowell.find_wells(folder / "images" / "plate-96-001a.jpg")
+    >>> len(wells), wells.samples[0].extra["well"]
+    (96, 'A1')
     """
     if isinstance(photographs, str | Path):
         photographs = [photographs]

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
-
 import cytowell
 from cytowell import registry
 from cytowell.errors import RunError
+from cytowell.registry import needed
 from cytowell.runs.engines import RETRIES
 from cytowell.runtime.calls import writer
 from cytowell.storage import explaining
@@ -170,8 +168,10 @@ def _loaded(bundle: str) -> Any:
 def _counted(file: Path) -> Counts | None:
     """Count a finished part from its file, None if that is damaged."""
     try:
-        table = parquet.read_table(file, columns=["decided", "error"])
-    except (pa.ArrowException, OSError):
+        table = needed("pyarrow.parquet", "--engine ray").read_table(
+            file, columns=["decided", "error"]
+        )
+    except (needed("pyarrow", "--engine ray").ArrowException, OSError):
         return None
     errors = [bool(e) for e in table["error"].to_pylist()]
     declined = sum(1 for d in table["decided"].to_pylist() if not d)

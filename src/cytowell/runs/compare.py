@@ -6,6 +6,7 @@ goes on, and one that grew computes only what is new.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -28,8 +29,11 @@ from cytowell.runs.grid import Done, Grid, cells, prepared, shuffled, tuned
 from cytowell.runs.lock import LOCK, held
 from cytowell.runs.protocols import Division, Protocol
 from cytowell.runs.run import Run, Voice, train
-from cytowell.storage import explaining, write_text
+from cytowell.storage import explaining, write_text, write_with
 from cytowell.types import Dataset
+
+CURVES = 1
+"""Version of the curves: raised when the same images give others."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,20 @@ def compare(
         If the folder belongs to another data set.
     TooFewImages
         If a class has fewer groups than there are folds.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> from cytowell.runs.candidates import Fit
+    >>> from cytowell.runs.compare import Question
+    >>> from cytowell.runs.protocols import Protocol
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=24)["wells"]
+    >>> asked = Question(
+    ...     ("knn", "logistic-regression"), (Protocol("folds", 2),), fit=Fit(by_image=True)
+    ... )
+    >>> found = cytowell.compare(cytowell.read(folder), "comparison", asked)
+    >>> len(found.table)
+    2
     """
     heard = voice or Voice()
     folder = Path(out)
@@ -122,7 +140,7 @@ def compare(
         story = tables.tell(grid.dataset, question, grid.candidates, grid.done, grid.units)
         story = replace(story, words=(*story.words, *grid.remarks))
         if question.diagnose:
-            story = replace(story, curves=_curves(grid, heard))
+            story = replace(story, curves=_curves(grid, folder, heard))
         choice, run = None, None
         if question.choose:
             choice, run = _choose(grid, folder, heard)
@@ -218,7 +236,11 @@ def _came(cell: Cell, answer: Answer) -> str:
     """Say what has come of a cell; how right it was is the table's to say, with its interval."""
     if answer.error:
         return answer.error
-    return f"learnt {len(cell.train)} images in {answer.fit_seconds / 60:.1f} min"
+    seconds = answer.fit_seconds
+    if seconds < 1:
+        return f"trained on {len(cell.train)} images"
+    took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    return f"trained on {len(cell.train)} images in {took}"
 
 
 def _name(cell: Cell, key: str) -> str:
@@ -228,13 +250,28 @@ def _name(cell: Cell, key: str) -> str:
     return f"{plain}-{cell.protocol}{cell.fold}{mark}-{key[:6]}"
 
 
-def _curves(grid: Grid, heard: Voice) -> pd.DataFrame:
-    """Draw curves on the first division's own images, of candidates as they learnt there."""
+def _curves(grid: Grid, folder: Path, heard: Voice) -> pd.DataFrame:
+    """Draw curves on the first division's own images, of candidates as they learnt there.
+
+    Each candidate's are kept by the hash of all that decides them, as the cells are.
+    """
     mine = [d.cell for d in grid.done if not d.cell.permuted]
     first = mine[0]
     there = [c.candidate for c in mine if (c.protocol, c.fold) == (first.protocol, first.fold)]
     learn = np.sort(np.concatenate([first.train, first.validation]))
-    return curves(grid.dataset.take(learn), there, grid.question.fit.seed, heard)
+    data, seed = grid.dataset.take(learn), grid.question.fit.seed
+    groups = "|".join(data.groups)
+    parts = []
+    for candidate in there:
+        what = repr((CURVES, data.digest(), groups, candidate.name, candidate.recipe, seed))
+        kept = folder / "curves" / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.csv"
+        if not kept.is_file():
+            drawn = curves(data, [candidate], seed, heard)
+            kept.parent.mkdir(exist_ok=True)
+            write_with(kept, lambda f, drawn=drawn: drawn.to_csv(f, index=False))  # type: ignore[misc]
+        parts.append(pd.read_csv(kept, dtype={"candidate": str, "curve": str, "knob": str}))
+    filled = [p for p in parts if len(p)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
 
 
 def _choose(grid: Grid, folder: Path, heard: Voice) -> tuple[Choice, Run | None]:

@@ -91,6 +91,17 @@ def judge(
     ------
     BadTable
         If no image has a label, or no label is one of the bundle's classes.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> data = cytowell.read(folder)
+    >>> from cytowell.runs.recipe import make
+    >>> quick, _ = make("frozen", backbones=("imagenet",), crops=(1.0,))
+    >>> bundle = cytowell.load(cytowell.train(data, "run", quick).bundle)
+    >>> cytowell.evaluate(bundle, data)["n"]
+    16
     """
     heard = voice or Voice()
     _require_classes(bundle, dataset)

@@ -100,7 +100,7 @@ def default_learner() -> tuple[str, str]:
     return (
         "frozen",
         "Learner: frozen, because PyTorch is not installed "
-        '(pip install "cytowell[train]" for finetune).',
+        "(in the folder of Cytowell's source: pip install '.[train]' for finetune).",
     )
 
 

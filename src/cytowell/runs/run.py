@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 from cytowell import checks, registry, splits
 from cytowell.errors import Blocked, RecipeError, RunError, StorageError, UnknownName
 from cytowell.evaluation.metrics import evaluate
+from cytowell.evaluation.verdict import percent_range
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.classical import Fitted
 from cytowell.learners.contract import Makings, Task
@@ -53,6 +55,17 @@ class Run:
     metrics: dict[str, Any]
     split: Split
 
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self._accuracy()}; report {self.report})"
+
+    def _repr_html_(self) -> str:
+        link = f'<a href="{escape(str(self.report))}">report.html</a>'
+        return f"<p>{escape(str(self.folder))}: {escape(self._accuracy())}. {link}</p>"
+
+    def _accuracy(self) -> str:
+        told = percent_range(self.metrics.get("accuracy"))
+        return f"accuracy {told} on {self.metrics.get('n', 0)} images"
+
     @property
     def report(self) -> Path:
         """The page to read."""
@@ -77,6 +90,14 @@ def check(
         Channels and window of multi-channel and 16-bit images.
     resplit
         Whether a split is made anew anyway, so that a given one that leaks does not block.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> findings = cytowell.check(cytowell.read(folder))
+    >>> findings.blocking, findings.counts()["unreadable"]
+    ((), 0)
     """
     heard = voice or Voice()
 
@@ -137,6 +158,16 @@ def train(
         If the folder holds another run.
     RecipeError
         If the recipe has boxes seen whole, and the data has boxes.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> from cytowell.runs.recipe import make
+    >>> quick, _ = make("frozen", backbones=("imagenet",), crops=(1.0,))
+    >>> run = cytowell.train(cytowell.read(folder), "run", quick)
+    >>> run.report.as_posix(), run.metrics["n"]
+    ('run/report.html', 16)
     """
     heard = voice or Voice()
     folder = Path(out)

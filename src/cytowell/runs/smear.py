@@ -161,6 +161,14 @@ def smear(
         If no photograph is named.
     RecipeError
         If a size is impossible, or there is no such column.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "smear")["smear"]
+    >>> counted = cytowell.smear(sorted(folder.glob("*.jpg"))[:2], "results")
+    >>> counted.measures["all"].fields
+    2
     """
     several = [photographs] if isinstance(photographs, str | Path) else list(photographs)
     samples, _, _ = named([str(p) for p in several])

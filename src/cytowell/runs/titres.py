@@ -147,11 +147,16 @@ def titre(
     Examples
     --------
     >>> import cytowell
-    >>> bundle = cytowell.load("blood")
-    >>> cytowell.titre(bundle.predict([]), "favn", "platelet")
-    Traceback (most recent call last):
-        ...
-    cytowell.errors.BadTable: There are no calls. Call the wells first: cytowell predict.
+    >>> import pandas as pd
+    >>> from cytowell.types import Predictions
+    >>> folder = cytowell.write_samples("demo", "titres", per_class=1)["titres"]
+    >>> wells = pd.read_csv(folder / "wells.csv")
+    >>> wells["p_positive"] = (wells["state"] == "positive").astype(float)
+    >>> wells["p_negative"] = 1 - wells["p_positive"]
+    >>> calls = Predictions.from_frame(wells.assign(decided=True))  # as bundle.predict gives them
+    >>> titres = cytowell.titre(calls, "favn", "positive")
+    >>> titres.runs[0].valid
+    True
     """
     if not len(calls):
         raise BadTable("There are no calls.", "Call the wells first: cytowell predict.")

@@ -73,6 +73,14 @@ class Bundle:
         Hash of the bundle, which reports print.
     subclasses
         The kinds within classes, None where there are none.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "cells", per_class=2)["cells"]
+    >>> calls = cytowell.load("blood").predict(cytowell.read(folder))
+    >>> len(calls), calls.probabilities.shape
+    (10, (10, 8))
     """
 
     def __init__(
@@ -94,6 +102,17 @@ class Bundle:
         self.name = name
         self.reference: Reference | None = None
         self.session = Session(model, f"{name}/backbone.onnx")
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        told = [
+            f"{len(self.classes)} classes ({', '.join(self.classes)})",
+            f"{facts.origin.get('architecture', 'network')} at {facts.preprocessing.size} px",
+            f"decides from {facts.threshold:.3f}",
+        ]
+        told += [f"positive: {facts.positive}"] if facts.positive else []
+        told += ["synthetic"] if facts.synthetic else []
+        return f"Bundle({self.name}: {'; '.join(told)})"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -309,6 +328,13 @@ def load(bundle: str | Path) -> Bundle:
         If a file is missing or its hash is not the one in SHA256SUMS.
     BundleTooNew
         If a later version of Cytowell wrote it.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> bundle = cytowell.load("blood")
+    >>> bundle.classes[:2]
+    ('basophil', 'eosinophil')
     """
     folder = find(bundle)
     record, contents = opened(folder, "classifier")

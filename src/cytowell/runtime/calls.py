@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cytowell.errors import RecipeError
+from cytowell.registry import needed
 from cytowell.storage import explaining, replacing
 from cytowell.types import Predictions
 
@@ -122,6 +121,8 @@ class _Lines:
 
 class _Parquet:
     def __init__(self, file: Path, known: frozenset[str]) -> None:
+        self._arrow = needed("pyarrow", f"{file.suffix} output")
+        self._parquet = needed("pyarrow.parquet", f"{file.suffix} output")
         self._file = file
         self._known = known
         self._writer: Any = None
@@ -145,11 +146,11 @@ class _Parquet:
             for name in frame.columns[frame.isna().all()]:
                 if name not in NUMBERS and not name.startswith("p_"):
                     frame[name] = frame[name].astype("str")
-            self._schema = pa.Schema.from_pandas(frame, preserve_index=False)
-            self._writer = pq.ParquetWriter(self._file, self._schema)
+            self._schema = self._arrow.Schema.from_pandas(frame, preserve_index=False)
+            self._writer = self._parquet.ParquetWriter(self._file, self._schema)
         try:
-            rows = pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            rows = self._arrow.Table.from_pandas(frame, schema=self._schema, preserve_index=False)
+        except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError) as error:
             raise RecipeError(
                 f"A column that began with numbers goes on with something else ({error}).",
                 "Write .csv or .jsonl, or call the tables one by one.",

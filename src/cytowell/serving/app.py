@@ -206,6 +206,13 @@ def serve(*bundles: str | Path, data: str | Path | None = None) -> FastAPI:
         If one is no bundle.
     RecipeError
         If two have the same name.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> app = cytowell.serve("blood", data="kept")  # uvicorn.run(app), or any other ASGI server
+    >>> app.title
+    'Cytowell'
     """
     return application(loaded(bundles), None, Places(None if data is None else Path(data)))
 

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from cytowell import registry
 from cytowell.errors import AmbiguousLabels, DatasetError, EmptyDataset
-from cytowell.sources import coco, table, voc, yolo
+from cytowell.sources import (
+    coco,
+    cutouts,
+    cvat,
+    geojson,
+    labelme,
+    labelstudio,
+    objects,
+    table,
+    voc,
+    yolo,
+)
 from cytowell.sources.archive import unpack
 from cytowell.sources.boundary import require_inside
 from cytowell.sources.names import with_groups, with_proposal, with_roboflow_groups
@@ -57,6 +68,14 @@ def read(
         If two labels differ only by case or space.
     DatasetError
         If a grouping fixes the label, or something outside is named.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> data = cytowell.read(folder)
+    >>> len(data), data.classes, data.has_groups
+    (16, ('negative', 'positive'), True)
     """
     place = Path(path)
     if not is_there(place):
@@ -68,12 +87,20 @@ def read(
     unpacked = unpack(place, None if into is None else Path(into)) if packed else None
     place = unpacked or place
     name = source or _layout(place)
+    sorted_by_hand = (
+        name == "table" and place.is_dir() and not source and cutouts.was_sorted(place, TABLE)
+    )
+    if sorted_by_hand:
+        name = "folders"
     where = place / TABLE if name == "table" and place.is_dir() else place
     reader = registry.load("sources", name)
     bounds = unpacked or (None if within is None else Path(within))
     judges = bounds is not None and "within" in inspect.signature(reader).parameters
     dataset: Dataset = reader(where, within=bounds) if judges else reader(where)
     require_inside(dataset.paths, bounds, str(path))
+    if sorted_by_hand:
+        dataset = cutouts.with_rows(dataset, place, TABLE)
+    dataset = cutouts.with_written_groups(dataset)
     if not dataset.samples:
         raise EmptyDataset(
             f"{path} holds no images.", "JPEG, PNG, TIFF, BMP, WebP, HEIC, CZI and ND2 are read."
@@ -94,6 +121,10 @@ def _layout(place: Path) -> str:
     if place.is_dir():
         return _folder_layout(place)
     suffix = place.suffix.lower()
+    if suffix == ".json" and labelstudio.is_one(place):
+        return "label-studio"
+    if suffix in (".csv", ".tsv") and objects.is_one(place):
+        return "objects"
     for name, suffixes in _FILES.items():
         if suffix in suffixes:
             return name
@@ -109,6 +140,8 @@ _FILES = {
     "npz": (".npz",),
     "coco": (".json",),
     "yolo": (".yaml", ".yml"),
+    "cvat": (".xml",),
+    "geojson": (".geojson",),
 }
 
 
@@ -121,7 +154,16 @@ def _folder_layout(place: Path) -> str:
     return "folders"
 
 
-_ANNOTATED = {"yolo": yolo.looks_like, "coco": coco.looks_like, "voc": voc.looks_like}
+_ANNOTATED = {
+    "yolo": yolo.looks_like,
+    "coco": coco.looks_like,
+    "cvat": cvat.looks_like,  # its XML begins like VOC's
+    "voc": voc.looks_like,
+    "label-studio": labelstudio.looks_like,
+    "labelme": labelme.looks_like,
+    "geojson": geojson.looks_like,
+    "objects": objects.looks_like,
+}
 
 
 def check_labels(classes: Sequence[str], where: str) -> None:

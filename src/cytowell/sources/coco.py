@@ -40,6 +40,7 @@ HEAD = 1 << 16
 class _Told(Told):
     known: dict[str, Stands | None] = field(default_factory=dict)
     homeless: int = 0
+    crowds: int = 0
 
 
 def looks_like(folder: Path) -> bool:
@@ -141,6 +142,9 @@ def _read_file(file: Path, places: _Places, told: _Told) -> list[Photograph]:
         if key not in photographs:
             told.homeless += 1
             continue
+        if annotation.get("iscrowd") in (1, True):
+            told.crowds += 1
+            continue
         _add(annotation, photographs[key], images[key], names, where, told)
     return list(photographs.values())
 
@@ -223,6 +227,7 @@ def _notes(told: _Told, photographs: dict[str, Photograph]) -> Iterator[str]:
     yield from said(len(bare), f"images are told of nowhere: {few(bare)}.")
     yield from said(told.nameless, "boxes are of a category without a name: they have no label.")
     yield from said(told.homeless, "annotations belong to no image and were left out.")
+    yield from said(told.crowds, "regions are crowds (iscrowd), not one object: left out.")
     yield from told.notes()
 
 

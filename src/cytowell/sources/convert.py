@@ -38,7 +38,7 @@ def convert(
     out
         A new folder, or a table (.csv, .parquet) that leaves the photographs where they are.
     to
-        `yolo`, `coco` or `voc`.
+        `yolo`, `coco`, `voc`, `label-studio`, `cvat`, `labelme`, `geojson` or `objects`.
     label
         Class of boxes that have none.
 
@@ -53,6 +53,15 @@ def convert(
         If there is no such format.
     DatasetError
         If there is no box, or `out` holds something already.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "plates", per_class=1)["plates"]
+    >>> cytowell.convert(folder, "in_coco", to="coco").classes
+    ('dark', 'negative', 'positive')
+    >>> cytowell.read("in_coco").classes
+    ('dark', 'negative', 'positive')
     """
     dataset = data if isinstance(data, Dataset) else _read(Path(data))
     if not any(s.box is not None for s in dataset.samples):

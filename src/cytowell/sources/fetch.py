@@ -134,9 +134,14 @@ def fetch(
 
     Examples
     --------
-    >>> from cytowell.sources.fetch import fetch
-    >>> fetch("bloodmnist-64", "data")  # doctest: +SKIP
-    PosixPath('data/bloodmnist_64.npz')
+    >>> import cytowell
+    >>> from cytowell.sources.fetch import CATALOGUE
+    >>> "bloodmnist-64" in CATALOGUE
+    True
+    >>> cytowell.fetch("bloodmnist-65", "data")
+    Traceback (most recent call last):
+        ...
+    cytowell.errors.UnknownName: There is no download 'bloodmnist-65'. Did you mean ...
     """
     wanted = CATALOGUE.get(name.lower().replace("_", "-"))
     if wanted is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cytowell.errors import EmptyDataset
 from cytowell.images import SUFFIXES
+from cytowell.images.limits import is_picture
 from cytowell.sources import table
 from cytowell.sources.walk import walk
 from cytowell.storage import is_there
@@ -16,7 +17,9 @@ from cytowell.types import Sample, fields_of
 
 
 def named(
-    paths: Sequence[str], listed: Iterable[str] | None = None
+    paths: Sequence[str],
+    listed: Iterable[str] | None = None,
+    skipped: list[str] | None = None,
 ) -> tuple[Iterator[Sample], frozenset[str], int | None]:
     """Give samples in the order named, which columns they have, and how many if that is known.
 
@@ -26,6 +29,8 @@ def named(
         Files, folders (searched to the bottom), globs, tables, or ``-`` for a list of files.
     listed
         Lines that stand for ``-``; standard input without it.
+    skipped
+        Files of folders that are no pictures by their first bytes are added to it.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def named(
                 raise EmptyDataset(f"{path} has no rows.", "Write one line for each photograph.")
             known |= fields_of(found)
         elif is_there(place) and place.is_dir():
-            found = _in_folder(place)
+            found = _in_folder(place, skipped if skipped is not None else [])
         elif not is_there(place) and glob.has_magic(path):
             matches = glob.glob(path, recursive=True)  # noqa: PTH207  (takes absolute patterns)
             found = [Sample(f) for f in sorted(matches) if not Path(f).is_dir()]
@@ -62,10 +67,15 @@ def named(
     return (s for part in parts for s in part), frozenset(known), total
 
 
-def _in_folder(place: Path) -> list[Sample]:
+def _in_folder(place: Path, skipped: list[str]) -> list[Sample]:
     """Give a folder's images; a folder in it that may not be opened is a sample that will fail."""
     closed: list[Path] = []
-    found = [Sample(str(f)) for f in walk(place, closed) if f.suffix.lower() in SUFFIXES]
+    found = []
+    for file in walk(place, closed):
+        if file.suffix.lower() in SUFFIXES or is_picture(file):
+            found.append(Sample(str(file)))
+        else:
+            skipped.append(str(file))
     if place in closed:
         raise EmptyDataset(f"{place} may not be looked into.", "Ask for the right to read it.")
     if not found and not closed:

@@ -120,9 +120,9 @@ def write_samples(
 
     Examples
     --------
-    >>> from cytowell.sources.samples import write_samples
-    >>> write_samples("demo", kind="cells")["cells"]  # doctest: +SKIP
-    PosixPath('demo/cells')
+    >>> import cytowell
+    >>> cytowell.write_samples("demo", "cells", per_class=2)["cells"].as_posix()
+    'demo/cells'
     """
     if kind == SMEAR:
         return {SMEAR: _write_smears(Path(out) / SMEAR, progress)}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cytowell.errors import BadTable
+from cytowell.errors import BadTable, MissingExtra
 from cytowell.images.limits import NO_FILE_GROWS_SO, Budget, grown
+from cytowell.registry import needed
 from cytowell.sources.boundary import require_inside
+from cytowell.sources.walk import walk
 from cytowell.storage import holds_neutral, is_there, restored
-from cytowell.types import Box, Dataset, Sample, file_of
+from cytowell.types import NPZ_MARK, Box, Dataset, Sample, file_of
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -82,7 +82,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             frame = _read_parquet(path)
         else:
             frame = _read_text(path)
-    except BadTable:
+    except (BadTable, MissingExtra):
         raise
     except Exception as error:
         raise BadTable(f"{path} cannot be read as a table ({error}).") from error
@@ -90,6 +90,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     if "path" not in frame.columns and "photo" in frame.columns:
         # What `cytowell wells` writes: the photograph that boxes lie in.
         frame = frame.rename(columns={"photo": "path"})
+    frame = frame.rename(columns=usual_names(list(frame.columns)))
     if "path" not in frame.columns:
         raise BadTable(
             f"{path} has no column 'path' (it has {', '.join(map(str, frame.columns[:6]))}).",
@@ -99,6 +100,29 @@ def read_frame(path: Path) -> pd.DataFrame:
         row = int(frame["path"].isna().to_numpy().argmax()) + 2
         raise BadTable(f"{path} has no path in line {row}.", "Fill it in or remove the line.")
     return frame
+
+
+SYNONYMS = {
+    "path": ("path", "filename", "file_name", "file name", "file", "image", "filepath",
+             "file_path", "image_path", "image path"),
+    "label": ("label", "class", "category", "class_name", "labels"),
+    "group": ("group",),
+    "split": ("split",),
+    "truth": ("truth",),
+}  # fmt: skip
+"""What people call the columns, in small letters."""
+
+
+def usual_names(columns: list[str]) -> dict[str, str]:
+    """Give which columns stand for `path`, `label` and so on, where only one can be meant."""
+    renamed: dict[str, str] = {}
+    for name, others in SYNONYMS.items():
+        if name in columns or (name == "label" and "truth" in columns):
+            continue
+        found = [c for c in columns if c.strip().lower() in others]
+        if len(found) == 1:
+            renamed[found[0]] = name
+    return renamed
 
 
 def read_texts(path: Path) -> pd.DataFrame:
@@ -115,7 +139,7 @@ def read_texts(path: Path) -> pd.DataFrame:
             frame = frame.astype(object).where(frame.notna(), "").astype(str)
         else:
             frame = _read_text(path, every=True)
-    except BadTable:
+    except (BadTable, MissingExtra):
         raise
     except Exception as error:
         raise BadTable(f"{path} cannot be read as a table ({error}).") from error
@@ -131,6 +155,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     A word that is kept once and repeated a million times costs as often as it is repeated: texts
     are read as the numbers of their words, and counted.
     """
+    pa, pc, pq = (needed(f"pyarrow{m}", str(path)) for m in ("", ".compute", ".parquet"))
     budget = Budget(path, grown(path.stat().st_size), BadTable, NO_FILE_GROWS_SO)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
@@ -161,10 +186,10 @@ def _unpacked(group: Any) -> int:
 
 
 def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
-    for encoding in ("utf-8-sig", "cp1252"):
+    for encoding in _encodings(path):
         try:
             text = path.read_text(encoding=encoding)
-        except UnicodeDecodeError:
+        except UnicodeError:
             continue
         head = text.split("\n", 1)[0]
         if not head.strip():
@@ -185,6 +210,17 @@ def _read_text(path: Path, every: bool = False) -> pd.DataFrame:
     raise BadTable(f"{path} is not text.", "Save it as CSV in UTF-8.")
 
 
+def _encodings(path: Path) -> tuple[str, ...]:
+    """Give what a table may be written in; a spreadsheet's "Unicode text" begins with its mark."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return ("utf-16",)
+    if head[1:2] == b"\0" or head[:1] == b"\0":
+        return ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be",)
+    return ("utf-8-sig", "cp1252")
+
+
 def _as_written(cell: Any) -> Any:
     """Give a cell as it was before it was made safe for spreadsheets."""
     return restored(cell) if isinstance(cell, str) and "'" in cell else cell
@@ -201,11 +237,12 @@ def _dataset(
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
     if within is not None:
         require_inside({path.parent / str(row["path"]) for row in rows}, within, path.name)
+    places = places_of(path, [str(row["path"]) for row in rows], within)
     samples = []
     for number, row in enumerate(rows, start=2):
         samples.append(
             Sample(
-                path=_place(path, str(row["path"]), within is None),
+                path=places[str(row["path"])],
                 label=_text(row.get(label)) if label else None,
                 group=_text(row.get("group")),
                 split=_part(path, number, _text(row.get("split"))),
@@ -215,7 +252,56 @@ def _dataset(
             )
         )
     classes = tuple(sorted({s.label for s in samples if s.label is not None}))
-    return Dataset(tuple(samples), classes)
+    elsewhere = sum(places[n] != _place(path, n, within is None) for n in places)
+    notes = []
+    if elsewhere:
+        notes.append(
+            f"{path.name} names {elsewhere} files by paths of another machine: those of the same "
+            "name beside the table were taken."
+        )
+    return Dataset(tuple(samples), classes, notes=tuple(notes))
+
+
+def places_of(table: Path, named: list[str], within: Path | None) -> dict[str, str]:
+    """Give where each named photograph lies; a path of another machine by what it ends in.
+
+    Of such a path the longest end that is there beside the table is taken, else the only file of
+    that name below it.
+
+    Raises
+    ------
+    BadTable
+        If several files below the table have that name.
+    """
+    found: dict[str, str] = {}
+    by_name: dict[str, list[Path]] | None = None
+    for name in dict.fromkeys(named):
+        found[name] = _place(table, name, within is None)
+        if is_there(file_of(found[name])) or NPZ_MARK in name:
+            continue
+        parts = [p for p in re.split(r"[\\/]+", name) if p not in ("", ".")]
+        ends = (table.parent.joinpath(*parts[i:]) for i in range(len(parts)))
+        near = next((e for e in ends if ".." not in e.parts and is_there(e)), None)
+        if near is not None:
+            found[name] = str(near)
+            continue
+        if not parts or len(parts) == 1 or "\\" not in name:
+            continue  # it is missing, and no path of another system
+        if by_name is None:
+            by_name = {}
+            for file in walk(table.parent):
+                by_name.setdefault(file.name, []).append(file)
+        same = by_name.get(parts[-1], [])
+        if len(same) > 1:
+            raise BadTable(
+                f"{table} names {name}, and {len(same)} files beside it are called {parts[-1]}.",
+                "Write paths from the table's folder, with forward slashes.",
+            )
+        if same:
+            found[name] = str(same[0])
+    if within is not None:
+        require_inside(set(found.values()), within, table.name)
+    return found
 
 
 def _place(table: Path, named: str, anywhere: bool) -> str:

@@ -12,11 +12,12 @@ from cytowell.types.calls import (
     KIND_PROBABILITY,
     OBJECT,
     REPEATED,
+    Call,
     Predictions,
 )
 from cytowell.types.data import (
+    GROUP_KEY,
     NPZ_MARK,
-    PARTS,
     BoolArray,
     Box,
     Dataset,
@@ -25,16 +26,17 @@ from cytowell.types.data import (
     IntArray,
     Pixels,
     Sample,
-    Split,
     fields_of,
     file_of,
     printable,
 )
+from cytowell.types.split import PARTS, Split
 
 __all__ = [
     "CALL_COLUMNS",
     "COUNTED",
     "FOUND",
+    "GROUP_KEY",
     "KIND",
     "KIND_PROBABILITY",
     "NPZ_MARK",
@@ -43,6 +45,7 @@ __all__ = [
     "REPEATED",
     "BoolArray",
     "Box",
+    "Call",
     "Dataset",
     "Findings",
     "FloatArray",

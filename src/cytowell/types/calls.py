@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from cytowell.errors import BadTable
+from cytowell.types import notebook
 from cytowell.types.data import BoolArray, Box, FloatArray, IntArray, Sample, printable
 
 CALL_COLUMNS = ("path", "label", "probability", "decided", "reason", "error")
@@ -35,8 +36,45 @@ _SIDES = ("x", "y", "width", "height")
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Call:
+    """One row of `Predictions`.
+
+    Attributes
+    ----------
+    label, probability
+        The likeliest class and how probable it is; "" and NaN where nothing was called.
+    decided
+        Whether that passed the bundle's threshold; if not, `reason` says why.
+    error
+        Why the image could not be read, "" if it could.
+    probabilities
+        Of every class, by name.
+    """
+
+    sample: Sample
+    label: str
+    probability: float
+    decided: bool
+    reason: str
+    error: str
+    probabilities: Mapping[str, float]
+
+    @property
+    def path(self) -> str:
+        """The photograph's path."""
+        return self.sample.path
+
+    def __repr__(self) -> str:
+        what = self.error or f"{self.label or 'nothing'} {self.probability:.3f}"
+        why = "" if self.decided or self.error else f", not decided: {self.reason}"
+        return f"Call({printable(self.path)}: {what}{why})"
+
+
+@dataclass(frozen=True)
+class Predictions(Sequence[Call]):
     """Calls, aligned: row i of everything belongs to sample i.
+
+    A sequence: `calls[0]` is a `Call`, `calls[:10]` are calls again.
 
     Attributes
     ----------
@@ -53,6 +91,17 @@ class Predictions:
         Why it was not decided, "" where it was; length N.
     errors
         Why it could not be read, "" where it could; length N.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=2)["wells"]
+    >>> calls = cytowell.load("blood").predict(cytowell.read(folder))
+    >>> len(calls), calls[0].error
+    (4, '')
+    >>> calls.to_frame().columns[:4].tolist()
+    ['path', 'label', 'probability', 'decided']
+    >>> undecided = calls.take(~calls.decided)
     """
 
     samples: tuple[Sample, ...]
@@ -64,6 +113,59 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Call | Predictions:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        row = range(len(self))[index]
+        shares = self.probabilities[row]
+        best = int(np.argmax(shares)) if not np.isnan(shares).any() else -1
+        return Call(
+            self.samples[row],
+            self.classes[best] if best >= 0 else "",
+            float(shares[best]) if best >= 0 else float("nan"),
+            bool(self.decided[row]),
+            self.reasons[row],
+            self.errors[row],
+            dict(zip(self.classes, map(float, shares), strict=True)),
+        )
+
+    def __iter__(self) -> Iterator[Call]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        decided = int(self.decided.sum())
+        failed = sum(1 for e in self.errors if e)
+        empty = sum(1 for s in self.samples if s.nothing)
+        parts = {
+            "decided": decided,
+            "not decided": len(self) - decided - failed - empty,
+            "without an object to be called": empty,
+            "unreadable": failed,
+        }
+        told = notebook.listed({k: n for k, n in parts.items() if n or k == "decided"})
+        return f"Predictions({len(self)} calls: {told}; classes {', '.join(self.classes)})"
+
+    def _repr_html_(self) -> str:
+        """Give the first rows as a notebook shows them, each with a small picture."""
+        shown = self[: notebook.ROWS]
+        rows = [
+            (
+                printable(c.path),
+                c.label,
+                "" if np.isnan(c.probability) else f"{c.probability:.3f}",
+                "yes" if c.decided else "no",
+                printable(c.error or c.reason),
+            )
+            for c in shown
+        ]
+        pictures = [notebook.picture(s) for s in shown.samples]
+        headings = ("path", "label", "probability", "decided", "reason or error")
+        return notebook.page(repr(self), headings, rows, pictures, len(self) - len(rows))
 
     @property
     def readable(self) -> BoolArray:
@@ -178,6 +280,10 @@ class Predictions:
             columns[OBJECT] = pd.array(columns[OBJECT], dtype="Int64")
             columns = {n: columns[n] for n in ("path", *_PLACE) if n in columns} | columns
         return pd.DataFrame(columns)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give the calls as a table; see `frame`."""
+        return self.frame()
 
     @staticmethod
     def from_frame(frame: pd.DataFrame) -> Predictions:

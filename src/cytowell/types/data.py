@@ -1,10 +1,9 @@
-"""What is known before anything is called: boxes, samples, data sets, findings, splits."""
+"""What is known before anything is called: boxes, samples, data sets, findings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,20 +15,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cytowell.errors import SplitError
 from cytowell.storage import sha256
+from cytowell.types import notebook
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
 
-PARTS = ("train", "validation", "test", "excluded")
-
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the upright photograph; (x, y) is its upper left corner."""
+    """A rectangle in pixels of the upright photograph; (x, y) is its upper left corner.
+
+    Examples
+    --------
+    >>> from cytowell import Box
+    >>> Box(x=10, y=20, width=30, height=40)
+    Box(x=10, y=20, width=30, height=40)
+    """
 
     x: float
     y: float
@@ -46,6 +50,12 @@ class Sample:
     nothing in the photograph to be called, where somebody has looked: it has a row and no call.
     `error` says why nobody could look. `extra` keeps every further column of the table that named
     it.
+
+    Examples
+    --------
+    >>> from cytowell import Box, Sample
+    >>> Sample("slide7.jpg", label="monocyte", group="slide 7", box=Box(10, 20, 30, 40)).group
+    'slide 7'
     """
 
     path: str
@@ -58,6 +68,9 @@ class Sample:
     error: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+
+GROUP_KEY = "cytowell group"
+"""Keyword of a PNG's text that says to which group a cut-out belongs."""
 
 NPZ_MARK = ".npz::"
 """What parts the file from the image in it, in a sample's path."""
@@ -85,6 +98,14 @@ class Dataset:
         Sentences that the reader wants the user to see (proposals, refusals, what was skipped).
     synthetic
         Whether the images were generated; shown wherever figures of them appear.
+
+    Examples
+    --------
+    >>> from cytowell import Dataset, Sample
+    >>> data = Dataset((Sample("a.jpg", "positive"), Sample("b.jpg", "negative")),
+    ...                ("negative", "positive"))
+    >>> data.labels.tolist(), data.counts()
+    ([1, 0], {'negative': 1, 'positive': 1})
     """
 
     samples: tuple[Sample, ...]
@@ -95,6 +116,31 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __repr__(self) -> str:
+        boxes = sum(s.box is not None for s in self.samples)
+        facts = [f"{len(self)} samples of {len(set(self.paths))} photographs"]
+        facts += [f"{boxes} with a box"] if boxes else []
+        facts += [notebook.listed(self.counts())] if self.classes else ["no labels"]
+        facts += [f"{len(np.unique(self.groups))} groups"] if self.has_groups else ["no groups"]
+        facts += ["synthetic"] if self.synthetic else []
+        return f"Dataset({self.origin + ': ' if self.origin else ''}{'; '.join(facts)})"
+
+    def _repr_html_(self) -> str:
+        """Give the classes with their numbers and a picture of each, as a notebook shows them."""
+        first: dict[str | None, Sample] = {}
+        for s in self.samples:
+            first.setdefault(s.label, s)
+        counts = self.counts()
+        names = [n for n in counts if n in first]
+        pictures = [notebook.picture(first[n]) for n in names]
+        rows = [(n, counts[n]) for n in names]
+        return notebook.page(repr(self), ("class", "samples"), rows, pictures)
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of samples of each class."""
+        found = Counter(s.label for s in self.samples)
+        return {name: found[name] for name in self.classes}
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -147,6 +193,10 @@ class Dataset:
             rows.append(row | dict(s.extra))
         return pd.DataFrame(rows)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Give one row per sample; see `frame`."""
+        return self.frame()
+
     def row_keys(self) -> tuple[str, ...]:
         """Give all that decides what each sample is, as text: the file's bytes, never its place.
 
@@ -162,7 +212,7 @@ class Dataset:
 
     def digest(self) -> str:
         """Hash the rows, whatever their order and the folder's place."""
-        return _digest(self.row_keys())
+        return digest_of(self.row_keys())
 
 
 @dataclass(frozen=True)
@@ -187,6 +237,14 @@ class Findings:
         and photographs fall into kinds; empty where they do not.
     cautions
         Those remarks that belong on top of a report: what the labels do not stand for.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> folder = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> findings = cytowell.check(cytowell.read(folder))
+    >>> findings.to_frame().columns[:2].tolist()
+    ['path', 'unreadable_score']
     """
 
     table: pd.DataFrame
@@ -196,6 +254,19 @@ class Findings:
     excluded: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     kinds: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        found = {name: count for name, count in self.counts().items() if count}
+        told = notebook.listed(found) or "no issue"
+        blocked = f"; {len(self.blocking)} stop a training" if self.blocking else ""
+        return f"Findings({len(self.table)} samples: {told}{blocked})"
+
+    def _repr_html_(self) -> str:
+        """Give how many samples show each issue, and what is said of all, as a notebook shows."""
+        rows: list[tuple[object, object]] = [(n, c) for n, c in self.counts().items() if c]
+        rows += [("stops a training", sentence) for sentence in self.blocking]
+        rows += [("remark", sentence) for sentence in self.remarks]
+        return notebook.page(repr(self), ("issue", "samples"), rows)
 
     @property
     def issues(self) -> tuple[str, ...]:
@@ -212,6 +283,10 @@ class Findings:
         if self.kinds:
             saved["kind"] = list(self.kinds)
         return saved
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give the table as it is saved; see `frame`."""
+        return self.frame()
 
     @staticmethod
     def from_frame(
@@ -236,99 +311,8 @@ class Findings:
         return {issue: int(self.table[f"is_{issue}"].sum()) for issue in self.issues}
 
 
-@dataclass(frozen=True)
-class Split:
-    """Who learns, who calibrates, who judges.
-
-    Attributes
-    ----------
-    parts
-        One of `PARTS` for each sample of the data set, in its order; shape (N,).
-    paths
-        The samples' paths, so that a saved split can be laid on the same data again.
-    how
-        A sentence that says how it was made.
-    """
-
-    parts: npt.NDArray[np.str_]
-    paths: tuple[str, ...]
-    how: str = ""
-    seed: int = 0
-
-    def where(self, *parts: str) -> IntArray:
-        """Give the positions of the samples in these parts."""
-        return np.flatnonzero(np.isin(self.parts, parts)).astype(np.int64)
-
-    @property
-    def train(self) -> IntArray:
-        """Positions of those that the network learns from."""
-        return self.where("train")
-
-    @property
-    def validation(self) -> IntArray:
-        """Positions of those that stop it, and set temperature and thresholds."""
-        return self.where("validation")
-
-    @property
-    def test(self) -> IntArray:
-        """Positions of those that judge and do nothing else."""
-        return self.where("test")
-
-    def digest(self) -> str:
-        """Hash of who is where, independent of the folder's place."""
-        places = _from_common_folder(self.paths)
-        return _digest(f"{p}|{q}" for p, q in zip(places, self.parts, strict=True))
-
-    def frame(self) -> pd.DataFrame:
-        """Give the split as a table: path, split."""
-        return pd.DataFrame({"path": list(self.paths), "split": self.parts})
-
-    @staticmethod
-    def from_frame(frame: pd.DataFrame, dataset: Dataset) -> Split:
-        """Lay a saved split on a data set.
-
-        Raises
-        ------
-        SplitError
-            If a sample of the data set has no row, or a part has an unknown name.
-        """
-        if not {"path", "split"} <= set(frame.columns):
-            raise SplitError(
-                "A split file needs the columns path and split.",
-                "Feed back the split.csv of a run, or write those two columns.",
-            )
-        known: dict[str, list[str]] = {}
-        for path, part in zip(frame["path"].astype(str), frame["split"].astype(str), strict=True):
-            known.setdefault(path, []).append(part)
-        wanted, taken = Counter(dataset.paths), Counter[str]()
-        names, own = ({Path(p).name: p for p in paths} for paths in (known, wanted))
-        unique = len(names) == len(known) and len(own) == len(wanted)
-        parts = []
-        for path in dataset.paths:
-            elsewhere = names.get(Path(path).name, "") if unique else ""
-            rows = known.get(path, known.get(elsewhere, []))
-            if not rows:
-                raise SplitError(
-                    f"{path} has no row in the split file.",
-                    "Use the split of this data set, or leave --split away to have one made.",
-                )
-            if len(set(rows)) > 1 and len(rows) != wanted[path]:
-                raise SplitError(
-                    f"{path} has {len(rows)} rows in the split file that disagree.",
-                    "Leave one of them, or one for each of its boxes, in their order.",
-                )
-            part = rows[taken[path]] if len(rows) == wanted[path] else rows[0]
-            taken[path] += 1
-            if part not in PARTS:
-                raise SplitError(
-                    f"{path} has the part {part!r} in the split file.",
-                    f"Parts are {', '.join(PARTS)}.",
-                )
-            parts.append(part)
-        return Split(np.array(parts), dataset.paths, how="as given in a split file")
-
-
-def _digest(lines: Iterable[str]) -> str:
+def digest_of(lines: Iterable[str]) -> str:
+    """Hash lines, whatever their order."""
     # A name that is not UTF-8 on disk is hashed by its own bytes.
     return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
 
@@ -355,15 +339,6 @@ def content(path: str) -> str:
 @lru_cache(maxsize=1 << 18)
 def _content(path: str, size: int, changed: int) -> str:
     return sha256(path)
-
-
-def _from_common_folder(paths: Sequence[str]) -> list[str]:
-    """Give paths as from the deepest folder that holds all of them."""
-    try:
-        common = os.path.commonpath([str(Path(p).parent) for p in paths])
-    except ValueError:
-        return [Path(p).name for p in paths]
-    return [os.path.relpath(p, common or ".") for p in paths]
 
 
 def printable(name: str) -> str:
