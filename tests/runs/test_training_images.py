@@ -14,7 +14,7 @@ from PIL import Image
 import cytowell
 from cytowell.checks.training_images import find
 from cytowell.errors import RunError
-from cytowell.learners.frozen import Frozen
+from cytowell.learners.settings import Frozen
 from cytowell.runs.compare import Question
 from cytowell.runs.recipe import Recipe, make
 from cytowell.runs.run import Run, check

@@ -22,14 +22,10 @@ from cytowell.learners.contract import Curve
 from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.training import loop
+from cytowell.training.averaging import Averaging
 from cytowell.training.checkpoint import load_checkpoint
-from cytowell.training.loop import (
-    Averaging,
-    Job,
-    Material,
-    draw,
-    train,
-)
+from cytowell.training.draws import draw
+from cytowell.training.loop import Job, Material, train
 from cytowell.training.objective import class_weights
 from cytowell.training.processes import keep_memory, whole
 from cytowell.training.recipe import Finetune

@@ -16,8 +16,9 @@ from cytowell.learners.contract import Task
 from cytowell.models.build import build
 from cytowell.models.classifier import Answers, Classifier
 from cytowell.training import finetune, loop
+from cytowell.training.draws import drawn_rows
 from cytowell.training.finetune import FinetuneLearner
-from cytowell.training.loop import Job, drawn_rows
+from cytowell.training.loop import Job
 from cytowell.training.objective import Contrast, Objective, focal
 from cytowell.training.recipe import Finetune
 from cytowell.training.schedule import optimizer_of, rate_at

@@ -12,7 +12,8 @@ from torch import nn
 from cytowell import registry
 from cytowell.errors import RecipeError, WeightsUnavailable
 from cytowell.images.record import INTERPOLATION
-from cytowell.models.backbone import PLACES, Backbone, Provenance, Stages, timm_body
+from cytowell.models.backbone import Backbone, Provenance, Stages, timm_body
+from cytowell.models.names import PLACES
 from cytowell.models.weights import NOTHING, from_hub, load_into, weights_file
 
 TIMM = "timm:"

@@ -58,8 +58,8 @@ def divide(
         )
         if groups:
             how = (
-                f"nothing held back: the images come from {groups} groups, so all figures come from "
-                "grouped cross-validation: "
+                f"nothing held back: the images come from {groups} groups, so all figures come "
+                "from grouped cross-validation: "
             ) + (
                 "each of them is left out in turn"
                 if frozen

@@ -22,7 +22,8 @@ from cytowell.evaluation.verdict import percent_range
 from cytowell.images import Preprocessing, load_many
 from cytowell.learners.classical import Fitted
 from cytowell.learners.contract import Makings, Task
-from cytowell.learners.frozen import Frozen, doubts
+from cytowell.learners.frozen import doubts
+from cytowell.learners.settings import Frozen
 from cytowell.registry import did_you_mean
 from cytowell.runs import recipe as recipes
 from cytowell.runs import story, training_images
@@ -239,7 +240,7 @@ def _once(
         batch = gather(done.bundle, dataset, made.test, heard.ticked, "test part")
         calls, before = done.bundle.call(batch), done.unscaled.call(batch)
     across = across_kinds(
-        lambda data, every: _learn(data, every, folder / "kinds", recipe, heard, resume),
+        lambda data, every: _learn(data, every, folder / "kinds", recipe, heard, resume, known)[0],
         grouped, findings, made, recipe, heard.ticked,
     )  # fmt: skip
     told = story.Told(

@@ -20,9 +20,10 @@ from cytowell.images.boxes import letterbox
 from cytowell.learners.contract import Said, Ticked, silent, unticked
 from cytowell.registry import load
 from cytowell.runtime.detector import FAINTEST, kept, likely
+from cytowell.training.averaging import Averaging
 from cytowell.training.checkpoint import load_checkpoint, save_checkpoint
 from cytowell.training.detection_recipe import Detection
-from cytowell.training.loop import SAVE_EVERY, Averaging
+from cytowell.training.loop import SAVE_EVERY
 from cytowell.training.processes import keep_memory, whole
 from cytowell.training.scenes import Annotated, Shown, batch, show
 from cytowell.training.schedule import one_cycle
