@@ -137,23 +137,22 @@ def _carried_out(folder: Path, plan: _Plan, resume: bool, heard: Voice) -> Detec
     heard.said("finding in the test part")
     looked = look(detector, dataset.take(plan.split.test), heard)
     metrics = looked.metrics(detector)
-    with explaining(folder):
-        detector.save(folder / "bundle", _card(detector.facts, metrics))
-        told: dict[str, Any] = {
-            "classes": list(dataset.classes),
-            "side": settings.side,
-            "data": dataset.origin,
-            "synthetic": dataset.synthetic,
-            "split": plan.split.how,
-            "leaks": plan.leaks,
-            "remarks": list(plan.findings.remarks),
-            "origin": detector.facts.origin,
-            "bundle": load_detector(folder / "bundle").digest,
-            "curve": [dataclasses.asdict(point) for point in learnt.curve],
-            "metrics": metrics,
-        }
-        write_text(folder / "report.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-        write_page(folder / "report.html", told, draw_errors(looked, detector, folder / "overlays"))
+    detector.save(folder / "bundle", _card(detector.facts, metrics))
+    told: dict[str, Any] = {
+        "classes": list(dataset.classes),
+        "side": settings.side,
+        "data": dataset.origin,
+        "synthetic": dataset.synthetic,
+        "split": plan.split.how,
+        "leaks": plan.leaks,
+        "remarks": list(plan.findings.remarks),
+        "origin": detector.facts.origin,
+        "bundle": load_detector(folder / "bundle").digest,
+        "curve": [dataclasses.asdict(point) for point in learnt.curve],
+        "metrics": metrics,
+    }
+    write_text(folder / "report.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    write_page(folder / "report.html", told, draw_errors(looked, detector, folder / "overlays"))
     return DetectorRun(folder, folder / "bundle", metrics)
 
 
