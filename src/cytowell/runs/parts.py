@@ -53,13 +53,13 @@ def divide(
         splits.require_classes(dataset, kept)
         _require_two_groups(dataset, units, kept)
         how = (
-            f"nothing held back: a class has fewer than {FEW} images, so all figures come from "
+            f"nothing held back: a class has fewer than {FEW} images, so all figures come "
             "grouped cross-validation"
         )
         if groups:
             how = (
-                f"nothing held back: the images come from {groups} groups, so all figures come from "
-                "grouped cross-validation: "
+                f"nothing held back: the images come from {groups} groups, so all figures come "
+                "from grouped cross-validation: "
             ) + (
                 "each of them is left out in turn"
                 if frozen
