@@ -53,7 +53,7 @@ def divide(
         splits.require_classes(dataset, kept)
         _require_two_groups(dataset, units, kept)
         how = (
-            f"nothing held back: a class has fewer than {FEW} images, so all figures come from "
+            f"nothing held back: a class has fewer than {FEW} images, so all figures come "
             "grouped cross-validation"
         )
         if groups:
