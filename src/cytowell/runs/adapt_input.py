@@ -11,6 +11,7 @@ from cytowell.types import Dataset, Sample, file_of
 
 
 def labelled_given(dataset: Dataset | None) -> list[Sample]:
+    """Give the samples that have a label; a data set without any is refused."""
     if dataset is None:
         return []
     samples = [s for s in dataset.samples if s.label is not None]
