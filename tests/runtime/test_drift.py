@@ -52,7 +52,7 @@ def test_a_trained_bundle_holds_its_reference_and_keeps_it(
     bundle.save(tmp_path / "again", "# card\n")
     again = cytowell.load(tmp_path / "again").reference
     assert again is not None
-    assert (again.appearances == bundle.reference.appearances).all()
+    np.testing.assert_array_equal(again.appearances, bundle.reference.appearances)
 
 
 def test_photographs_like_those_of_training_are_no_alarm(

@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import cytowell
+from cytowell.serving.desk import Desk
 from cytowell.serving.house import House
 from cytowell.serving.kept import Said
 from cytowell.serving.pages.next_labels import A_ROUND, next_labels
 from cytowell.serving.pages.review import queue_of
+from cytowell.serving.sittings import Sittings
+from cytowell.serving.store import Store, url_of
+
+
+@pytest.fixture
+def house(bundle: Path, tmp_path: Path) -> Iterator[House]:
+    desk = Desk({"cells": cytowell.load(bundle)}, workers=1)
+    store = Store(url_of(tmp_path))
+    yield House(desk, Sittings(store, tmp_path / "sittings"), tmp_path)
+    desk.close()
+    store.close()
 
 
 def test_round_after_round_the_next_ones_are_others_and_come_first_in_review(

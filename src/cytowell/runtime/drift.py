@@ -177,6 +177,8 @@ class Drift:
         if not self.images:
             return "Nothing could be compared with the training images."
         counted = _many(self.photographs, "photograph")
+        if self.copies > self.images / 2:
+            return f"{self.copies} of {self.images} images are ones that the bundle was trained on."
         if self.differs:
             words = ", ".join(c.words for c in self.comparisons if c.differs)
             return (
@@ -184,9 +186,7 @@ class Drift:
                 "the figures of the bundle do not hold here."
             )
         if not self.comparisons:
-            return "The bundle holds no measures of its training images to compare with."
-        if self.copies > self.images / 2:
-            return f"{self.copies} of {self.images} images are ones that the bundle was trained on."
+            return f"Nothing could be compared with the training images. {self.missing[0]}"
         but = "" if not self.missing else ", as far as it could be compared"
         return f"No difference from the training images beyond chance in {counted}{but}."
 
@@ -325,6 +325,8 @@ def _shifts(
             )
         else:
             found[name] = made
+    if DISTANCE not in found:
+        found |= _beyond(bundle, values[DISTANCE], groups)
     return found, missing
 
 

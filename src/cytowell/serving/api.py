@@ -94,7 +94,7 @@ def routes(
             {
                 "results": results,
                 "bundle": told(name, desk.bundles[name]),
-                "drift": _drift(desk, meters, name),
+                "drift": meters.compared(name, desk.drifts.get(name)),
             }
         )
 
@@ -349,17 +349,6 @@ def _count(meters: Meters, name: str, results: list[dict[str, Any]]) -> None:
         if one["reason"] == COUNTED:
             outcome = "counted"
         meters.images.labels(name, outcome).inc()
-
-
-def _drift(desk: Desk, meters: Meters, name: str) -> str:
-    """Say how the latest images compare with the training images; the meters show it too."""
-    found = desk.drifts.get(name)
-    if found is None:
-        return ""
-    meters.differs.labels(name).set(float(found.differs))
-    for c in found.comparisons:
-        meters.drift.labels(name, c.measure).set(c.effect)
-    return found.sentence
 
 
 def _texts(rows: list[dict[str, Any]]) -> pd.DataFrame:

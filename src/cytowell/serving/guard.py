@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cytowell.runtime.drift import Drift
 from cytowell.serving import login
 from cytowell.serving.login import Cookies
 from cytowell.serving.origins import host_of, is_address, is_foreign
@@ -88,6 +89,15 @@ class Meters:
             registry=registry,
         )
         self.waiting = Gauge("cytowell_waiting", "Images that wait", registry=registry)
+
+    def compared(self, bundle: str, found: Drift | None) -> str:
+        """Show how the latest images compare with the training images, and say it."""
+        if found is None:
+            return ""
+        self.differs.labels(bundle).set(float(found.differs))
+        for c in found.comparisons:
+            self.drift.labels(bundle, c.measure).set(c.effect)
+        return found.sentence
 
 
 class Guard:

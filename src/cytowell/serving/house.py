@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from cytowell.runtime.finding import Finder, objects
 from cytowell.runtime.heat import heated, seen
 from cytowell.runtime.overlays import Overlays
 from cytowell.serving.case_report import write_report
+from cytowell.serving.compared import compared_in, keep_compared
 from cytowell.serving.conflicts import require_version
 from cytowell.serving.desk import Desk
 from cytowell.serving.kept import Kept, Sitting, version_of
@@ -31,7 +31,7 @@ from cytowell.serving.photographs import is_changed, require_unchanged
 from cytowell.serving.sittings import WORDS, Sittings
 from cytowell.sources.archive import unpack
 from cytowell.sources.walk import walk
-from cytowell.storage import explaining, write_text
+from cytowell.storage import explaining
 from cytowell.types import Box, Predictions, Sample
 
 Ticked = Callable[[int, int], None]
@@ -79,7 +79,6 @@ class House:
         self.pages_folder = folder / "pages"
         with explaining(folder):
             self.bundles_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (folder / "drift").mkdir(exist_ok=True, mode=0o700)
         self.refused: list[str] = []
         for place in sorted(self.bundles_folder.iterdir()):
             if place.name.startswith(".") or place.name in desk.bundles:
@@ -129,21 +128,12 @@ class House:
             monitor = DriftMonitor(served)
             self.sittings.keep(sitting, self._called(served, places, find, ticked, monitor))
             if len(monitor):
-                found = monitor.result()
-                kept = {"sentence": found.sentence, "differs": found.differs}
-                write_text(self._drift_file(sitting), json.dumps(kept))
+                keep_compared(self.folder, sitting, monitor.result())
         return sitting
-
-    def _drift_file(self, sitting: str) -> Path:
-        return self.folder / "drift" / f"{sitting}.json"
 
     def compared(self, sitting: str) -> tuple[str, bool]:
         """Give a sentence on photographs against the training images, and whether they differ."""
-        try:
-            kept = json.loads(self._drift_file(sitting).read_text(encoding="utf-8"))
-            return str(kept["sentence"]), bool(kept["differs"])
-        except (OSError, ValueError, KeyError):
-            return "", False
+        return compared_in(self.folder, sitting)
 
     @contextlib.contextmanager
     def taking_in(self, photographs: Sequence[str | Path]) -> Iterator[list[Path]]:
