@@ -53,9 +53,7 @@ def _nearby(
         curves = rims(lattice, moved, Rim(share * rim.radius, rim.curve))[:, ::2]
         total += np.nan_to_num(halves(edges, curves))
     scores = total.reshape(count, count, len(here))
-    row, column = np.unravel_index(
-        scores.reshape(-1, len(here)).argmax(axis=0), scores.shape[:2]
-    )
+    row, column = np.unravel_index(scores.reshape(-1, len(here)).argmax(axis=0), scores.shape[:2])
     well = np.arange(len(here))
     y, x = np.clip(row, 1, count - 2), np.clip(column, 1, count - 2)
     step = REACH[1] - REACH[0]
