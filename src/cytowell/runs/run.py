@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +44,9 @@ class Run:
     split: Split
 
     def __repr__(self) -> str:
-        return f"Run({self.folder}: {self._accuracy()}; report {self.report})"
-
-    def _repr_html_(self) -> str:
-        link = f'<a href="{escape(str(self.report))}">report.html</a>'
-        return f"<p>{escape(str(self.folder))}: {escape(self._accuracy())}. {link}</p>"
-
-    def _accuracy(self) -> str:
-        told = percent_range(self.metrics.get("accuracy"))
-        return f"accuracy {told} on {self.metrics.get('n', 0)} images"
+        accuracy = percent_range(self.metrics.get("accuracy"))
+        on = f"{self.metrics.get('n', 0)} images"
+        return f"Run({self.folder}: accuracy {accuracy} on {on}; report {self.report})"
 
     @property
     def report(self) -> Path:
