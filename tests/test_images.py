@@ -400,7 +400,7 @@ def test_a_box_is_cut_out_and_kept_inside() -> None:
     over = prepare(image, Preprocessing(size=16), Box(-8, -8, 24, 24))
     np.testing.assert_array_equal(over, scene(64, 64)[:16, :16])
     for outside in (Box(70, 0, 9, 9), Box(5, 5, 0, 9), Box(-20, 0, 9, 9)):
-        with pytest.raises(ImageError, match="outside|is empty"):
+        with pytest.raises(ImageError, match=r"outside|is empty"):
             prepare(image, Preprocessing(size=16), outside)
 
 

@@ -140,17 +140,19 @@ def test_an_empty_box_is_named_with_its_file_and_stops_nothing(tmp_path: Path) -
         crop([Sample(photo, box=Box(320, 5, 0, 0))], tmp_path / "none")
 
 
-def test_a_crowd_is_no_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["p.png", r".\p.png", r"C:\Users\lab\p.png"])
+def test_a_crowd_is_no_cell_and_a_backslash_no_part_of_a_name(tmp_path: Path, named: str) -> None:
     picture(tmp_path / "p.png", side=80)
     one = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 30]}
     given = {
-        "images": [{"id": 1, "file_name": "p.png", "width": 80, "height": 80}],
+        "images": [{"id": 1, "file_name": named, "width": 80, "height": 80}],
         "annotations": [{"id": 1, **one}, {"id": 2, **one, "iscrowd": 1}],
         "categories": [{"id": 1, "name": "WBC"}],
     }
     (tmp_path / "_annotations.coco.json").write_text(json.dumps(given))
     read = cytowell.read(tmp_path)
     assert len(read) == 1
+    assert read.paths == (str(tmp_path / "p.png"),)
     assert any("1 regions are crowds" in n for n in read.notes)
 
 

@@ -56,9 +56,8 @@ class Run:
     split: Split
 
     def __repr__(self) -> str:
-        accuracy = percent_range(self.metrics.get("accuracy"))
-        on = f"{self.metrics.get('n', 0)} images"
-        return f"Run({self.folder}: accuracy {accuracy} on {on}; report {self.report})"
+        figure = percent_range(self.metrics.get("accuracy"))
+        return f"Run({self.folder}: accuracy {figure} on {self.metrics.get('n', 0)} images)"
 
     @property
     def report(self) -> Path:

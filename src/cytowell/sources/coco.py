@@ -208,7 +208,9 @@ class _Places:
                 return str(folder / name)
         if self._by_name is None:
             self._by_name = {f.name: str(f) for f in images_below(self._root)}
-        return self._by_name.get(Path(name).name, str(inside[0] / name))
+        # A backslash parts folders on the machine that wrote it, and nothing here.
+        plain = Path(name.replace("\\", "/")).name
+        return self._by_name.get(plain, str(inside[0] / name))
 
 
 def _part(folder: Path, root: Path) -> str | None:
