@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cytowell import checks, registry, splits
-from cytowell.errors import Blocked, RecipeError, RunError, StorageError, UnknownName
+from cytowell.errors import Blocked, RecipeError, UnknownName
 from cytowell.evaluation.metrics import evaluate
 from cytowell.evaluation.verdict import percent_range
 from cytowell.images import Preprocessing, load_many
@@ -29,14 +28,15 @@ from cytowell.runs import story, training_images
 from cytowell.runs.assemble import Assembled, assemble, gather
 from cytowell.runs.by_kind import across_kinds, by_kind
 from cytowell.runs.fold_training import out_of_fold_logits
-from cytowell.runs.lock import LOCK, held
+from cytowell.runs.lock import held
 from cytowell.runs.parts import as_begun, by_unit, divide, with_parts
 from cytowell.runs.ready import require_ready
 from cytowell.runs.recipe import Recipe
+from cytowell.runs.run_folder import claim, is_same, is_whole, resumable, sign
 from cytowell.runs.voice import Voice as Voice
 from cytowell.runtime.bundle import load
 from cytowell.runtime.calls import shape
-from cytowell.storage import explaining, replacing_folder, write_text, write_with
+from cytowell.storage import explaining, replacing_folder, write_with
 from cytowell.types import Dataset, Findings, FloatArray, Predictions, Split
 
 HELD = ("validation", "test")
@@ -179,11 +179,11 @@ def train(
         )
     require_ready(recipe)
     with explaining(folder), held(folder):
-        _claim(folder, dataset, recipe, resume, final)
+        claim(folder, dataset, recipe, resume, final)
         if not final:
             return _once(dataset, folder, recipe, split, heard, resume)
         twin = folder / "twin"
-        if _is_whole(twin) and _same(twin, dataset, recipe):
+        if is_whole(twin) and is_same(twin, dataset, recipe):
             heard.said(f"keeping the twin in {twin}")
             first = _read(twin, dataset)
         else:
@@ -197,7 +197,7 @@ def _once(
 ) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     recipe.save(folder / "recipe.toml")
-    _sign(folder, dataset, recipe)
+    sign(folder, dataset, recipe)
     heard.said(f"checking {len(dataset)} images")
     findings = check(dataset, heard, resplit=recipe.new_split, record=recipe.reading)
     write_with(folder / "findings.csv", lambda f: findings.frame().to_csv(f, index=False))
@@ -361,7 +361,7 @@ def _learn(
         loggers=heard.loggers,
     )
     heard.said(f"learning from {len(made.train)} images ({recipe.learner})")
-    with _resumable(folder):
+    with resumable(folder):
         learned = learner.fit(task)
     if isinstance(learned, Fitted):
         made_of = learned.makings()
@@ -377,21 +377,6 @@ def _learn(
     return replace(exported, remarks=(*exported.remarks, *dropped)), left
 
 
-@contextlib.contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Say of a disk that refuses, full or read-only, that what was learnt until then is kept."""
-    try:
-        with explaining(folder):
-            yield
-    except StorageError as error:
-        if not (folder / "checkpoints" / "last.pt").exists():
-            raise
-        raise StorageError(
-            error.problem,
-            f"{error.remedy} The same command with --resume then goes on from the last checkpoint.",
-        ) from error
-
-
 def _pixels(samples: list[Any], record: Preprocessing) -> npt.NDArray[np.uint8]:
     read = [p for p in load_many(samples, record) if isinstance(p, np.ndarray)]
     return np.stack(read)
@@ -404,64 +389,6 @@ def _copy(twin: Path, folder: Path) -> None:
     for name in ("recipe.toml", "findings.csv", "split.csv", "predictions.csv", "report.json"):
         shutil.copy2(twin / name, folder / name)
     story.render(folder)
-
-
-def _claim(folder: Path, dataset: Dataset, recipe: Recipe, resume: bool, final: bool) -> None:
-    """Refuse a folder that holds something else; move a whole run aside as twin for `final`."""
-    if all(f.name == LOCK for f in folder.iterdir()):
-        return
-    if final and _is_whole(folder) and not (folder / "twin").exists():
-        if not _same(folder, dataset, recipe):
-            raise RunError(
-                f"{folder} holds a run of other data or of another recipe.",
-                "Choose another --out, or repeat its own command with --final.",
-            )
-        beside = folder.with_name(f".twin-of-{folder.name}")
-        folder.rename(beside)
-        folder.mkdir()
-        beside.rename(folder / "twin")
-        (folder / "twin" / LOCK).rename(folder / LOCK)
-        return
-    whose = folder / "twin" if (folder / "twin" / "run.json").exists() else folder
-    if not (whose / "run.json").exists():
-        raise RunError(f"{folder} is not empty and holds no run.", "Choose another --out.")
-    places = (whose / "checkpoints", whose / "folds", folder / "bundle")
-    begun = _is_whole(whose) or any(f.exists() for f in places)
-    if not begun:
-        return  # it was blocked, or stopped before it learnt: mended data may take its place
-    if not _same(whose, dataset, recipe):
-        raise RunError(
-            f"{folder} holds a run of other data or of another recipe, or one that another version "
-            "began.",
-            "Choose another --out.",
-        )
-    twin_only = final and _is_whole(folder / "twin") and not _is_whole(folder)
-    if not resume and not twin_only:
-        raise RunError(
-            f"{folder} already holds this run.",
-            "Use --resume to go on where it stopped, or choose another --out.",
-        )
-
-
-def _sign(folder: Path, dataset: Dataset, recipe: Recipe) -> None:
-    record = {"data": dataset.digest(), "recipe": _essence(recipe)}
-    write_text(folder / "run.json", json.dumps(record, indent=1) + "\n")
-
-
-def _same(folder: Path, dataset: Dataset, recipe: Recipe) -> bool:
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(record == {"data": dataset.digest(), "recipe": _essence(recipe)})
-
-
-def _essence(recipe: Recipe) -> Any:
-    return json.loads(json.dumps(recipe.essence()))
-
-
-def _is_whole(folder: Path) -> bool:
-    return (folder / "report.json").is_file() and (folder / "bundle" / "SHA256SUMS").is_file()
 
 
 def _read(folder: Path, dataset: Dataset) -> Run:
