@@ -7,8 +7,10 @@ one kind say nothing of the others.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +88,12 @@ def _values(scan: Scan) -> dict[str, npt.NDArray[np.str_]]:
                 )
     sizes = [f"{w}x{h}" for w, h in zip(facts["width"], facts["height"], strict=True)]
     words = [re.split(r"[_\-. ]", Path(file_of(p)).name, maxsplit=1)[0] for p in scan.paths]
-    told = {"size": sizes, "camera": facts["camera"], "day": facts["taken"], "file name": words}
+    told: dict[str, Iterable[Any]] = {
+        "size": sizes,
+        "camera": facts["camera"],
+        "day": facts["taken"],
+        "file name": words,
+    }
     for what, said in told.items():
         named = np.array([str(v) for v in said], dtype="<U64")
         named[~scan.readable] = ""
