@@ -179,13 +179,13 @@ def test_folds_of_a_search_keep_groups_whole(
     from cytowell.learners import estimator
 
     seen: list[set[str]] = []
-    before = estimator.out_of_fold
+    before = estimator.judging_folds
 
-    def watched(X: Any, y: Any, groups: Any, *rest: Any) -> Any:
+    def watched(y: Any, groups: Any, *rest: Any) -> Any:
         seen.append(set(groups))
-        return before(X, y, groups, *rest)
+        return before(y, groups, *rest)
 
-    monkeypatch.setattr(estimator, "out_of_fold", watched)
+    monkeypatch.setattr(estimator, "judging_folds", watched)
     groups = [str(i % 4) for i in range(40)]
     labels = labels_of(photographs)
     quick(network).fit(photographs.paths, labels, groups=groups)

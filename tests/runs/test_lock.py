@@ -79,7 +79,9 @@ def test_two_threads_of_one_process_are_two(tmp_path: Path) -> None:
         pytest.fail("two hold it")
 
 
-@pytest.mark.parametrize(("process", "refused"), [(os.getpid(), True), (2**22 - 3, False)])
+@pytest.mark.parametrize(
+    ("process", "refused"), [(os.getpid(), True), (2**22 - 3, False)], ids=("lives", "is gone")
+)
 def test_without_locks_of_the_system_the_name_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: int, refused: bool
 ) -> None:

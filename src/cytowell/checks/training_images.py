@@ -124,11 +124,12 @@ class TrainingImages:
             return None
         content, low, signs = (arrays[name] for name in NAMES)
         shapes = (low.shape, signs.shape)
-        kinds = (content.dtype, low.dtype, signs.dtype)
-        if shapes != ((len(content), 32), (len(content), 24)) or kinds != (
-            np.uint64,
-            *[np.uint8] * 2,
-        ):
+        kinds = [array.dtype.name for array in (content, low, signs)]
+        if shapes != ((len(content), 32), (len(content), 24)) or kinds != [
+            "uint64",
+            "uint8",
+            "uint8",
+        ]:
             raise ValueError("a record of training images whose arrays do not fit one another")
         return TrainingImages(content, low, signs)
 
@@ -137,7 +138,8 @@ class TrainingImages:
         """Low coefficients (N, 64) as unit vectors, signs (N, 192) and descriptors (N, 64)."""
         nibbles = np.stack([self.low >> 4, self.low & 15], axis=2).reshape(len(self), -1)
         values = (nibbles.astype(np.float32) - 8) / _STEP
-        values = np.where(self.low.any(axis=1)[:, None], np.sign(values) * values**2, 0)
+        told = np.asarray(self.low.any(axis=1))
+        values = np.where(told[:, None], np.sign(values) * values**2, 0)
         signs = np.unpackbits(self.signs, axis=1).astype(np.float32) * 2 - 1
         described = _describe(values.reshape(-1, LOW, LOW))
         return _unit(values), signs, described
@@ -237,7 +239,7 @@ class _View:
 
     def between(self, x: int, y: int) -> _View:
         """Give the view moved by half a pixel where `x` or `y` is 1."""
-        whole = (self.whole + np.roll(self.whole, (-y, -x), (0, 1))) / 2
+        whole = ((self.whole + np.roll(self.whole, (-y, -x), (0, 1))) / 2).astype(np.float32)
         return _View(self.content, whole, self.small)
 
 

@@ -27,8 +27,9 @@ from cytowell.errors import BadInput
 from cytowell.evaluation.calibration import fit_calibration
 from cytowell.learners.contract import Task
 from cytowell.learners.features import cached_features
-from cytowell.learners.frozen import LEARNER, Frozen, columns
-from cytowell.learners.linear import fit_head, out_of_fold
+from cytowell.learners.frozen import LEARNER, columns
+from cytowell.learners.linear import fit_head, judging_folds, out_of_fold
+from cytowell.learners.settings import Frozen
 from cytowell.runtime.session import Session
 from cytowell.types import Dataset, FloatArray, Sample
 
@@ -37,7 +38,7 @@ DEFAULTS = Frozen()
 ONE_OF = "Give a list of paths, of PIL images or of uint8 arrays (height, width, 3)."
 
 
-class CellClassifier(ClassifierMixin, BaseEstimator):
+class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # it is untyped
     """Classify images by a linear head on the features of a frozen network, without PyTorch.
 
     `fit` chooses network, crop, stages and regularisation by grouped cross-validation on what it is
@@ -154,7 +155,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):
         features = cached_features(network.session, network.digest, best.record, dataset.samples)
         used = columns(network.maps, best.stages, features.shape[1])
         how = (classes, best.strength, self.balance, int(seed))
-        out = out_of_fold(features[:, used], labels, dataset.groups, *how)
+        cuts = judging_folds(labels, dataset.groups, settings.folds, int(seed))
+        out = out_of_fold(features[:, used], labels, cuts, *how)
         head = fit_head(features[:, used], labels, *how)
         weight = np.zeros((classes, features.shape[1]))
         weight[:, used] = head.weight

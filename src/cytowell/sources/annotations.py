@@ -7,7 +7,7 @@ those, and nothing is lost on the way to another format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def part_of(name: str) -> str | None:
     return PARTS.get(name.lower())
 
 
-def require_images(found: Sequence[object], where: Path) -> None:
+def require_images(found: Collection[object], where: Path) -> None:
     """Refuse a data set without a photograph.
 
     Raises

@@ -109,7 +109,8 @@ def _own(name: str, images: Tensor, generator: torch.Generator) -> Tensor:
         raise RecipeError(
             f"The augmentation {name!r} {wrong}.", "Mend it, or leave it out of the recipe."
         )
-    return given.to(images.dtype)
+    changed: Tensor = given.to(images.dtype)
+    return changed
 
 
 def coloured(images: Tensor, how: Augmentation, draw: Callable[..., Tensor]) -> Tensor:
