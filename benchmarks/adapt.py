@@ -19,7 +19,8 @@ import numpy as np
 
 import blood
 import cytowell
-from cytowell.runs.adapt import Adaptation, adapt
+from cytowell.runs.adapt import adapt
+from cytowell.runs.adaptation import Adaptation
 from cytowell.runs.adapting import macro_f1
 from cytowell.runtime.bundle import Bundle
 from cytowell.types import Dataset, Predictions, Sample
@@ -52,7 +53,7 @@ def drawn(samples: Sequence[Sample], per_class: int, seed: int) -> tuple[list[in
         if len(here) >= 2 * per_class:
             chosen += rng.permutation(here)[:per_class].tolist()
     kept = np.isin(names, np.unique(names[chosen]))
-    return chosen, [i for i in np.flatnonzero(kept) if i not in set(chosen)]
+    return chosen, [int(i) for i in np.flatnonzero(kept) if i not in set(chosen)]
 
 
 def figures(bundle: Bundle, samples: Sequence[Sample]) -> tuple[Predictions, float]:

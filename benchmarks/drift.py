@@ -137,8 +137,8 @@ def main() -> None:
     print(f"{'photographs':28} {'draws':>5}  alarms  95 %            in what")
     cases: list[tuple[str, Pictures, bool]] = [("PBC", measured(bundle, own, labels), True)]
     for name, change in CHANGES.items():
-        pictures = [np.asarray(change(Image.open(s.path).convert("RGB"))) for s in own]
-        cases.append((f"PBC, {name}", measured(bundle, pictures, labels), True))
+        changed = [np.asarray(change(Image.open(s.path).convert("RGB"))) for s in own]
+        cases.append((f"PBC, {name}", measured(bundle, changed, labels), True))
     files, truth = lisc()
     cases.append(("LISC", measured(bundle, [Sample(f) for f in files], truth), False))
     for source in ("bccd", "bcd", "raabin"):

@@ -74,7 +74,7 @@ def plain(data: Any, side: int, steps: int) -> dict[str, float]:
             network(batch.contiguous(memory_format=torch.channels_last)), labels[rows]
         )
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return {"learning": time.process_time() - start}
 
@@ -92,7 +92,7 @@ def learning(data: Any, side: int, steps: int) -> dict[str, float]:
 
 def whole(data: Any, side: int, steps: int) -> dict[str, float]:
     stages: dict[str, float] = {}
-    last = ["start", time.process_time()]
+    last: list[Any] = ["start", time.process_time()]
 
     def said(sentence: str) -> None:
         now = time.process_time()

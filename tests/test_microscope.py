@@ -551,7 +551,9 @@ def test_the_bits_that_a_file_states_are_its_window(tmp_path: Path, told: str) -
 def test_pages_of_which_nothing_is_told_are_not_guessed(
     tmp_path: Path, count: int, kind: type
 ) -> None:
-    array = np.stack([np.full((20, 30), 10 + 20 * i, dtype=kind) for i in range(count)])
+    array: npt.NDArray[Any] = np.stack(
+        [np.full((20, 30), 10 + 20 * i, dtype=kind) for i in range(count)]
+    )
     file = tmp_path / "pages.tif"
     with tifffile.TiffWriter(file) as out:
         for page in array:

@@ -76,7 +76,7 @@ def test_suggest_writes_a_table_and_a_sheet_and_goes_on_round_after_round(
 ) -> None:
     pool = tmp_path / "pool"
     pool.mkdir()
-    truth = {}
+    truth: dict[str, str] = {}
     for file in sorted(cells.rglob("*.jpg")):
         name = f"{len(truth):03}.jpg"
         shutil.copy(file, pool / name)

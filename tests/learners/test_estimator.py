@@ -176,10 +176,10 @@ def test_real_features_tell_the_classes_apart(photographs: cytowell.Dataset) -> 
 def test_folds_of_a_search_keep_groups_whole(
     photographs: cytowell.Dataset, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cytowell.learners import estimator
+    from cytowell.learners import estimator, linear
 
     seen: list[set[str]] = []
-    before = estimator.judging_folds
+    before = linear.judging_folds
 
     def watched(y: Any, groups: Any, *rest: Any) -> Any:
         seen.append(set(groups))

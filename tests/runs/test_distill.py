@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import cytowell
-from cytowell.errors import RecipeError
-from cytowell.runs import candidates as candidates_module
+from cytowell.errors import RecipeError, UnknownName
 from cytowell.runs.candidates import Fit, candidates
 from cytowell.runs.compare import Question, compare
 from cytowell.runs.protocols import Protocol
@@ -102,7 +101,7 @@ def test_a_checkpoint_by_name_is_a_candidate_with_weights_of_its_own(tiny: str) 
     assert made.name == f"timm:{TINY}@tiny.safetensors"
     both, _ = candidates((f"timm:{TINY}+timm:resnet18", "hf-hub:lab/cells@v2"), Fit())
     assert both.recipe.settings.backbone == f"timm:{TINY}+timm:resnet18"
-    with pytest.raises(candidates_module.UnknownName, match="no network 'timm:resnet1"):
+    with pytest.raises(UnknownName, match="no network 'timm:resnet1"):
         candidates(("timm:resnet1",), Fit())
 
 

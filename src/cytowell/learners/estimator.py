@@ -91,7 +91,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # i
         backbones: Sequence[str] = DEFAULTS.backbones,
         crops: Sequence[float] = DEFAULTS.crops,
         strengths: Sequence[float] = DEFAULTS.strengths,
-        balance: str = DEFAULTS.balance,
+        balance: Any = DEFAULTS.balance,
         random_state: Any = 7,
     ) -> None:
         self.backbones = backbones
@@ -146,7 +146,10 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # i
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         settings = Frozen(
-            tuple(self.backbones), tuple(self.crops), self.balance, tuple(self.strengths)
+            backbones=tuple(self.backbones),
+            crops=tuple(self.crops),
+            balance=self.balance,
+            strengths=tuple(self.strengths),
         )
         none = np.zeros(0, dtype=np.int64)
         task = Task(dataset, np.arange(len(dataset)), none, settings, int(seed), Path())

@@ -181,4 +181,5 @@ def along(edges: Edges, points: FloatArray, steps: FloatArray) -> FloatArray:
     # An edge's angle is that of its gradient, across the step: doubled, the opposite direction.
     x, y = steps.T
     agreed: FloatArray = real * (y * y - x * x) - imaginary * (2 * x * y)
-    return agreed / np.maximum(x * x + y * y, 1e-18)
+    share: FloatArray = agreed / np.maximum(x * x + y * y, 1e-18)
+    return share

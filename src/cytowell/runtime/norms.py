@@ -243,7 +243,9 @@ def _initialiser(model: bytes, start: int, stop: int) -> tuple[str, Stored | Non
 
 
 def _node(model: bytes, start: int, stop: int) -> _Node:
-    operator, takes, gives = "", [], []
+    operator = ""
+    takes: list[str] = []
+    gives: list[str] = []
     for number, a, b in _parts(model, start, stop, _INPUTS, _OUTPUTS, _OPERATOR):
         text = model[a:b].decode("utf-8", "replace")
         if number == _OPERATOR:

@@ -110,7 +110,7 @@ def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str
     """Write a file beside each photograph; boxes are rectangles."""
     for p in photographs:
         wide, tall = upright_size(p.path)
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {
                 "label": label or "",
                 "points": [[b.x, b.y], [b.x + b.width, b.y + b.height]],
@@ -120,7 +120,7 @@ def write(folder: Path, photographs: Sequence[Photograph], classes: Sequence[str
             }
             for b, label in p.boxes
         ]
-        given = {
+        given: dict[str, Any] = {
             "version": "5.0.1",
             "flags": {},
             "shapes": shapes,

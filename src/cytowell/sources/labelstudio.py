@@ -73,7 +73,8 @@ def read(path: Path, within: Path | None = None) -> Dataset:
                 box = _box(result, p, f"{file} task {task.get('id')}", told)
                 turned += bool(result["value"].get("rotation"))
                 if box is not None:
-                    names = next((result["value"][k] for k in LABELS if k in result["value"]), [])
+                    named_so = (result["value"][k] for k in LABELS if k in result["value"])
+                    names: list[Any] = next(named_so, [])
                     p.boxes.append((box, str(names[0]).strip() if names else None))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadAnnotation(f"{file} is no export of tasks ({error!r}).", "Export JSON.") from error

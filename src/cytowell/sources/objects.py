@@ -6,8 +6,9 @@ ImageJ: `Label` (the photograph) with `BX, BY, Width, Height`; CellProfiler: `Fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -82,7 +83,9 @@ def read(path: Path, within: Path | None = None) -> Dataset:
 
 def _photographs(frame: pd.DataFrame, file: Path, beside: Beside) -> list[str]:
     """Give the photograph of each row; ImageJ adds a particle's number after a colon."""
-    column = next((c for c in frame if c.startswith(("FileName_", "Image_FileName_"))), None)
+    column = next(
+        (c for c in map(str, frame.columns) if c.startswith(("FileName_", "Image_FileName_"))), None
+    )
     column = column or ("Label" if "Label" in frame else None)
     if column is None:
         if len(beside.images) == 1:
@@ -95,7 +98,7 @@ def _photographs(frame: pd.DataFrame, file: Path, beside: Beside) -> list[str]:
     return [n if n in names else n.split(":")[0] for n in map(str, frame[column])]
 
 
-def _box(row: dict[str, object], where: str) -> Box:
+def _box(row: Mapping[Hashable, Any], where: str) -> Box:
     if all(c in row for c in IMAGEJ):
         return Box(*(number(row[c], where) for c in IMAGEJ))
     left, top, right, bottom = (number(row[c], where) for c in CELLPROFILER)
