@@ -82,7 +82,7 @@ CLASSES = (
     "neutrophil",
     "platelet",
 )
-SHARE = 0.2
+SHARE = 0.3
 """Share of the second stage in the weights that are shipped: `scripts/bench blood_shares`."""
 
 READ = Path(__file__).with_name("white_cells.csv")
@@ -109,16 +109,16 @@ SETTINGS = Finetune(
 
 TRAVEL = replace(
     SETTINGS,
-    phases=((128, 1000),),
-    rate=1.5e-3,
+    phases=((128, 1200),),
+    rate=1e-3,
     evaluations=4,
-    mixstyle=0.8,
-    augmentation=replace(SETTINGS.augmentation, scale=0.45, laboratory=1.6),
+    mixstyle=0.5,
+    augmentation=replace(SETTINGS.augmentation, scale=0.45, laboratory=1.3),
 )
 """The second stage: fewer pixels, wider augmentation, exchanged styles. After the first stage alone
-white cells of a laboratory that taught nothing were called worse than after its first phase. With
-1,200 steps, a rate of 1e-3, styles exchanged in half of the batches and a strength of 1.3 BCCD came
-to 79.7 % in five classes, with these to 84.8 % (n = 354, averaged weights, 160 px)."""
+white cells of a laboratory that taught nothing were called worse than after its first phase. A
+strength of 1.6, styles exchanged in 0.8 of the batches and a rate of 1.5e-3 over 1,000 steps came to
+3 to 5 points more on BCCD, but 2.7 fewer on LISC, which ranked three finalists."""
 
 
 def pbc() -> Dataset:
@@ -178,7 +178,6 @@ def fit(
     out: Path,
     settings: Finetune,
     share: float = 0.15,
-    seed: int = SEED,
 ) -> tuple[Trained, Dataset, npt.NDArray[np.int64]]:
     """Train on cells of home and from away, which make up a share of every epoch."""
     data = replace(home, samples=(*home.samples, *away))
@@ -199,7 +198,7 @@ def fit(
         train=rows,
         validation=validation,
         settings=settings,
-        seed=seed,
+        seed=SEED,
         folder=out,
         reading=Preprocessing(cell=VIEW),
         resume=out.exists(),
@@ -462,9 +461,7 @@ def main() -> None:
     if given.what == "final":
         train, share = np.sort(np.concatenate([train, test])), 0.3
         away = white_cells("raabin", "bccd", "bcd")
-    seed = SEED if given.what == "first" else SEED + 1
-    folder = out / given.what
-    trained, data, rows = fit(home, train, validation, away, folder, settings, share, seed)
+    trained, data, rows = fit(home, train, validation, away, out / given.what, settings, share)
     bundle = seal(trained, data, rows, validation, out / f"{given.what}-bundle")
     if given.what != "first":
         names = bundle.subclasses.names if bundle.subclasses is not None else ()
