@@ -117,7 +117,7 @@ TRAVEL = replace(
 )
 """The second stage: fewer pixels, wider augmentation, exchanged styles. After the first stage alone
 white cells of a laboratory that taught nothing were called worse than after its first phase. A
-strength of 1.6, styles exchanged in 0.8 of the batches and a rate of 1.5e-3 over 1,000 steps came to
+strength of 1.6, styles exchanged in 0.8 of the batches and a rate of 1.5e-3 over 1,000 steps gave
 3 to 5 points more on BCCD, but 2.7 fewer on LISC, which ranked three finalists."""
 
 
