@@ -11,18 +11,15 @@ from cytowell.serving.house import House
 from cytowell.serving.kept import Said
 from cytowell.serving.pages.next_labels import A_ROUND, next_labels
 from cytowell.serving.pages.review import queue_of
-from cytowell.serving.signing import key_file, read_or_make
 from cytowell.serving.sittings import Sittings
-from cytowell.serving.store import Store, url_of
+from cytowell.serving.store import Store
 
 
 @pytest.fixture
-def house(bundle: Path, tmp_path: Path) -> Iterator[House]:
+def house(bundle: Path, store: Store, tmp_path: Path) -> Iterator[House]:
     desk = Desk({"cells": cytowell.load(bundle)}, workers=1)
-    store = Store(url_of(tmp_path), read_or_make(key_file(tmp_path, "")))
     yield House(desk, Sittings(store, tmp_path / "sittings"), tmp_path)
     desk.close()
-    store.close()
 
 
 def test_round_after_round_the_next_ones_are_others_and_come_first_in_review(
