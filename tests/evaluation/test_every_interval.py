@@ -18,6 +18,7 @@ from cytowell.evaluation.detection import Seen, evaluate_boxes
 from cytowell.evaluation.differential import differential
 from cytowell.evaluation.intervals import bootstrap, unseen, wilson
 from cytowell.evaluation.metrics import evaluate
+from cytowell.runs.adapting import gain_of
 from cytowell.types import Box, Predictions, Sample
 
 MAKERS = {
@@ -52,6 +53,8 @@ SHOWN = {
     "plates.slope:Density.interval": "tests of the plates: titre rules and units",
     "plates.slope:bayesian_logit": "tests of the plates: titre rules and units",
     "plates.titre:<module>": "tests of the plates: titre rules and units",
+    "runs.adapting:around": "the gain of an adaptation",
+    "runs.adapting:gain_of": "the gain of an adaptation",
     "runs.diagnose:_interval": "tests of the learning curves",
     "runs.diagnose:interval": "tests of the learning curves",
     "runs.diagnose:_point": "tests of the learning curves",
@@ -63,6 +66,7 @@ OTHERS = {
     "checks.duplicates:_tolerance": "a limit for likeness",
     "checks.scan:_light": "the light of a picture",
     "checks.scan:_detail": "the detail of a picture",
+    "images.appearance:_bright": "the light of a picture",
     "images.cell:_nucleus": "the stain of a picture",
     "images.cell:light_of": "the light of a picture",
     "plates.lattice:_worth": "a score",
@@ -219,3 +223,15 @@ def test_sison_glaz(method: str, counts: tuple[int, ...]) -> None:
     found = differential("s", calls, [True] * len(calls), names, interval=method)
     for line in found.lines:
         _keeps(line.share, line.low, line.high, (0.0, 100.0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=6, max_size=20), st.integers(0, 99), st.booleans())
+def test_the_gain_of_an_adaptation(labels: list[int], seed: int, same: bool) -> None:
+    truth = np.array([0, 1, *labels])
+    random = np.random.default_rng(seed)
+    before = random.normal(size=(len(truth), 3))
+    after = before if same else before + 3 * np.eye(3)[truth]
+    groups = np.array([f"g{i % 4}" for i in range(len(truth))])
+    found = gain_of(truth, before, after, groups)
+    _keeps(found.value, found.low, found.high, (-1.0, 1.0))

@@ -183,7 +183,7 @@ def test_each_cell_is_heard_of_when_it_is_done(plenty: Dataset, tmp_path: Path) 
         "knn, holdout 0",
         "logistic-regression, holdout 0",
     ]
-    assert all("learnt" in s and "min" in s for s in said[-2:])
+    assert all("trained on" in s and "images" in s for s in said[-2:])
 
 
 def test_the_curves_show_training_and_held_out_scores(compared: Comparison) -> None:

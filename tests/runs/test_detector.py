@@ -200,7 +200,7 @@ def test_recipes_are_read_strictly(tmp_path: Path) -> None:
         ("seeds = 3", "seeds"),
         ("seed = -1", "seed = -1"),
         ("seed = true", "seed = True"),
-        ("detector = 5", "are tables"),
+        ("detector = 5", "is a table"),
         ("[detector]\naugmentation = 3", "are tables"),
         ("[detector]\nphases = [[320]]", "cannot be run"),
         ("[detector]\nphases = [[320.0, 5]]", "cannot be run"),

@@ -22,7 +22,10 @@ _REGISTERED = re.compile(r"^@register_model\s*\ndef (\w+)\(", re.MULTILINE)
 @functools.cache
 def timm_names() -> frozenset[str]:
     """Give the names of timm's networks by reading its files: importing it takes seconds."""
-    found = importlib.util.find_spec("timm")
+    try:
+        found = importlib.util.find_spec("timm")
+    except ImportError:
+        found = None
     if found is None or found.origin is None:
         return frozenset()
     files = (Path(found.origin).parent / "models").glob("*.py")

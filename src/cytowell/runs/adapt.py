@@ -27,6 +27,7 @@ from cytowell.runs.adapt_input import alike, distinct, enough, labelled_given
 from cytowell.runs.adaptation import Adaptation, Part, card
 from cytowell.runs.adapting import (
     Photographs,
+    around,
     beyond_chance,
     features,
     gain_of,
@@ -76,6 +77,18 @@ def adapt(
         If there is nothing to adapt by, or a class has one label.
     RunError
         If the new folder is there already.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> made = cytowell.write_samples("demo", "wells", per_class=16)["wells"]
+    >>> data = cytowell.read(made)
+    >>> from cytowell.runs.recipe import make
+    >>> quick, _ = make("frozen", backbones=("imagenet",), crops=(1.0,))
+    >>> bundle = cytowell.load(cytowell.train(data, "run", quick).bundle)
+    >>> result = cytowell.adapt(bundle, labelled=data)
+    >>> result.helped == any(part.kept for part in result.parts)
+    True
     """
     heard = voice or Voice()
     old = bundle if isinstance(bundle, Bundle) else load(bundle)
@@ -301,11 +314,9 @@ def _limits(
         place = np.arange(len(test)), y[test]
         loss[test] = np.log(np.maximum(found[place], 1e-9) / np.maximum(plain[place], 1e-9))
     draws = np.random.default_rng(seed).integers(len(y), size=(500, len(y)))
-    low, high = np.percentile(loss[draws].mean(axis=1), [2.5, 97.5])
+    low, high = around(float(loss.mean()), loss[draws].mean(axis=1))
     why = "fitted on calls of left-out photographs"
-    calibration = Part(
-        "calibration", True, why, "log-loss", float(loss.mean()), float(low), float(high)
-    )
+    calibration = Part("calibration", True, why, "log-loss", float(loss.mean()), low, high)
     return calibration, Part("threshold and distance limit", True, why)
 
 

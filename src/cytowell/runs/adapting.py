@@ -129,13 +129,13 @@ def renormed(bundle: Bundle, pixels: Pixels, seed: int, threads: int) -> tuple[P
         old = bundle.statistics.distance(before[~measured])
         change[~measured] = bundle.statistics.distance(after) / np.maximum(old, 1e-9) - 1
     draws = rng.integers(len(change), size=(1000, len(change)))
-    low, high = np.percentile(np.median(change[draws], axis=1), [2.5, 97.5])
     found = float(np.median(change))
-    kept = bool(high < 0)
+    low, high = around(found, np.median(change[draws], axis=1))
+    kept = high < 0
     why = "left-out photographs come nearer to the training images"
     if not kept:
         why = "left-out photographs do not come nearer to the training images"
-    part = Part(name, kept, why, "distance (median, share)", found, float(low), float(high))
+    part = Part(name, kept, why, "distance (median, share)", found, low, high)
     return part, _measured(bundle, pixels[order], probabilities, seed, threads)
 
 
@@ -194,11 +194,17 @@ def gain_of(
         f1 = [2 * weight @ (hot * c) / np.maximum(weight @ (hot + c), 1e-9) for c in calls]
         values.append((f1[1] - f1[0]).mean(axis=1))
     drawn = np.concatenate(values)
-    low, high = np.percentile(drawn, [2.5, 97.5])
     found = macro_f1(truth, after) - macro_f1(truth, before)
+    low, high = around(found, drawn)
     if low == high:
         low, high = unseen(found, int(units.max()) + 1, (-1.0, 1.0))
     return Gain(found, float(low), float(high), bool(np.percentile(drawn, 5) > 0 and found > 0))
+
+
+def around(value: float, drawn: FloatArray) -> tuple[float, float]:
+    """Give the limits of 95 % of a bootstrap's draws, widened to hold the value itself."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return min(float(low), value), max(float(high), value)
 
 
 def beyond_chance(truth: IntArray, logits: FloatArray) -> bool:

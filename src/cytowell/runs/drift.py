@@ -54,6 +54,13 @@ def drift(
         If no photograph is named, or none can be read.
     BadTable
         If the history is none, or is of other classes.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> wells = cytowell.write_samples("demo", "wells", per_class=20)["wells"]
+    >>> cytowell.drift("blood", wells).differs
+    True
     """
     several = [photographs] if isinstance(photographs, str | Path) else list(photographs)
     samples, _, _ = named([str(p) for p in several])

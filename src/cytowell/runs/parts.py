@@ -54,7 +54,7 @@ def divide(
         _require_two_groups(dataset, units, kept)
         how = (
             f"nothing held back: a class has fewer than {FEW} images, so all figures come "
-            "grouped cross-validation"
+            "from grouped cross-validation"
         )
         if groups:
             how = (

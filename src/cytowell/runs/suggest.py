@@ -150,6 +150,13 @@ def suggest(
         If no photograph can be read, or all have a label.
     RecipeError, BadTable
         If `n` is none, or the table has no labels.
+
+    Examples
+    --------
+    >>> import cytowell
+    >>> wells = cytowell.write_samples("demo", "wells", per_class=8)["wells"]
+    >>> len(cytowell.suggest(wells, 5).samples)
+    5
     """
     if n < 1:
         raise RecipeError(f"n = {n} is no number of photographs.", "Give 1 or more.")

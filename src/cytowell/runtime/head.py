@@ -102,5 +102,12 @@ class Statistics:
     @cached_property
     def _whitened(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Root of the precision and the class means in it: Mahalanobis becomes Euclid."""
-        root = np.linalg.cholesky(self.precision.astype(np.float64)).astype(np.float32)
+        precision = self.precision.astype(np.float64)
+        try:
+            root = np.linalg.cholesky(precision)
+        except np.linalg.LinAlgError:
+            # Of few images the rounding of what is stored leaves eigenvalues just under nought.
+            values, vectors = np.linalg.eigh((precision + precision.T) / 2)
+            root = vectors * np.sqrt(np.maximum(values, 1e-7 * values.max()))
+        root = root.astype(np.float32)
         return root, self.means[~np.isnan(self.means[:, 0])] @ root
