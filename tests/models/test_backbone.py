@@ -100,7 +100,7 @@ def test_depth_runs_from_stem_to_last_over_every_parameter_once(name: str) -> No
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="resnet50"):
+    with pytest.raises(UnknownName, match="resnet-50"):
         build("resnet5O")
     with pytest.raises(UnknownName, match="efficientnet"):
         build("efficientnet-lite0x")

@@ -237,7 +237,10 @@ def test_a_run_of_an_earlier_version_is_the_same_run() -> None:
     """Fields that came later decide nothing where they are not set."""
     made = make("finetune", "quick")[0]
     before = dataclasses.asdict(made.settings)
-    del before["epochs"]
+    for later in ("epochs", "find_rate", "callbacks", "teachers", "teacher_weight",
+                  "teacher_temperature"):  # fmt: skip
+        del before[later]
+    del before["augmentation"]["own"]
     assert made.essence()["settings"] == before
     assert make("finetune", "quick", epochs=2.0)[0].essence()["settings"]["epochs"] == 2.0
     settings = dataclasses.asdict(make("frozen", cell=CellView())[0])

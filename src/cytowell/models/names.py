@@ -39,14 +39,18 @@ def require_backbone(name: str) -> None:
     ------
     UnknownName
         With the nearest name, those of Cytowell before those of timm.
+    MissingExtra
+        If the name is not Cytowell's own and timm, whose it may be, is not installed.
     """
     own = registry.names("backbones")
     if name in own or name.startswith(PLACES) or Path(name.removeprefix("timm:")).exists():
         return
     known = timm_names()
+    if not known:
+        registry.needed("timm", f"The backbone {name!r}")
     for one in name.split("+"):
         bare = one.removeprefix("timm:").removeprefix("timm/").split(".")[0]
-        if one not in own and bare not in known and known:
+        if one not in own and bare not in known:
             raise UnknownName(f"There is no backbone {one!r}.", suggestion(one))
 
 
