@@ -53,7 +53,7 @@ def test_a_wrong_name_gets_the_nearest_right_one() -> None:
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(MissingExtra, match=r'pip install "cytowell\[train\]"') as told:
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[train\]'") as told:
         registry.part("tensorboard.main:run_main", "cytowell board")
     assert "'cytowell board' needs tensorboard" in told.value.problem
 
