@@ -105,9 +105,15 @@ def test_a_file_of_labelme(tmp_path: Path) -> None:
         {"label": "RBC", "points": [[1, 1], [9, 1], [5, 8]], "shape_type": "polygon"},
         {"label": "x", "points": [[1, 1]], "shape_type": "point"},
     ]
-    given: dict[str, Any] = {"version": "5.4.1", "flags": {}, "shapes": shapes,
-             "imagePath": "..\\raw\\a.png", "imageData": None,
-             "imageHeight": 60, "imageWidth": 80}  # fmt: skip
+    given: dict[str, Any] = {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": "..\\raw\\a.png",
+        "imageData": None,
+        "imageHeight": 60,
+        "imageWidth": 80,
+    }
     (tmp_path / "a.json").write_text(json.dumps(given))
     assert boxes_of(cytowell.read(tmp_path)) == [
         ("a.png", "RBC", (1, 1, 8, 7)),

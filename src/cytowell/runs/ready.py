@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from cytowell import registry
-from cytowell.errors import MissingExtra, RecipeError
+from cytowell.errors import MissingExtra, RecipeError, how_to_install
 from cytowell.learners.settings import CLASSICAL
 from cytowell.models.names import require_backbone, require_weights
 from cytowell.runs.recipe import NETWORKS, Recipe
@@ -32,7 +32,7 @@ def require_names(recipe: Recipe) -> None:
             if importlib.util.find_spec(module) is None:
                 raise MissingExtra(
                     f"{recipe.learner!r} needs {module}, which is not installed.",
-                    'Run: pip install "cytowell[train]", or use --learner frozen.',
+                    f"{how_to_install('train')}; or use --learner frozen.",
                 )
         if isinstance(own, Finetune):
             require_backbone(own.backbone)

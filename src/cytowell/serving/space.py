@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import cytowell
-from cytowell.errors import EmptyDataset, MissingExtra
+from cytowell.errors import EmptyDataset, MissingExtra, how_to_install
 from cytowell.images import SUFFIXES
 from cytowell.runtime.bundle import Bundle, find
 from cytowell.runtime.sealed import opened
@@ -108,7 +108,7 @@ def requirements() -> list[str]:
         except metadata.PackageNotFoundError as error:
             raise MissingExtra(
                 f"A Space pins {name}, which is not installed here.",
-                'pip install "cytowell[serve]"',
+                how_to_install("serve") + ".",
             ) from error
     return sorted(set(pinned), key=str.lower)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cytowell import registry
-from cytowell.errors import MissingExtra
+from cytowell.errors import MissingExtra, how_to_install
 from cytowell.learners.contract import Curve, Said, silent
 from cytowell.storage import write_text
 
@@ -47,7 +47,7 @@ def require(names: Sequence[str]) -> None:
         if known[name].startswith(f"{__name__}:") and importlib.util.find_spec(name) is None:
             raise MissingExtra(
                 f"--loggers {name} needs {name}, which is not installed.",
-                f'Run: pip install "cytowell[{registry.EXTRAS[name]}]".',
+                how_to_install(registry.EXTRAS[name]) + ".",
             )
 
 
