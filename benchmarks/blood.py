@@ -45,9 +45,8 @@ from cytowell.models.build import build
 from cytowell.models.classifier import Classifier
 from cytowell.runs.assemble import assemble, gather, reference_on
 from cytowell.runs.recipe import Recipe, make
-from cytowell.runtime.bundle import Bundle, write_reference
+from cytowell.runtime.bundle import Bundle
 from cytowell.runtime.reference import MOST, Reference
-from cytowell.storage import replacing_folder
 from cytowell.training.finetune import LEARNER, Trained
 from cytowell.training.recipe import Augmentation, Finetune
 from cytowell.types import (
@@ -434,9 +433,7 @@ def add_reference(folder: Path) -> None:
     bundle, home = cytowell.load(folder), pbc()
     train, validation, _ = parts(home)
     made = bundle.with_reference(reference(bundle, home, train, validation))
-    with replacing_folder(folder) as beside:
-        shutil.copytree(folder, beside, dirs_exist_ok=True)
-        write_reference(made, beside)
+    made.save(folder, (folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
 
 
 def main() -> None:

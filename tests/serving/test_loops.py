@@ -48,10 +48,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is called after `breaks.jpg` fail in a way that nobody has foreseen."""
     whole = images.see
 
-    def see(image: Any, record: Any, box: Any = None, known: Any = None) -> Any:
+    def see(image: Any, *further: Any, **named: Any) -> Any:
         if image.size == (37, 23):
             raise ZeroDivisionError("division by zero")
-        return whole(image, record, box, known)
+        return whole(image, *further, **named)
 
     monkeypatch.setattr(pipeline, "see", see)
     monkeypatch.setattr("cytowell.images.see", see)

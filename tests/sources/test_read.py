@@ -341,7 +341,7 @@ def test_a_table_of_calls_is_not_learnt_from(tmp_path: Path, column: str) -> Non
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("file,label\n1.png,a\n", "no column 'path'"),
+        ("picture no,label\n1.png,a\n", "no column 'path'"),
         ("path,label\n,a\n", "no path in line 2"),
         ("path,split\n1.png,judge\n", "line 2 has the split 'judge'"),
         ("path,x,y,width,height\n1.png,a,1,2,3\n", "line 2 has a box"),

@@ -4,7 +4,6 @@ bundle.json      kind, format, classes, preprocessing, temperature, thresholds, 
 backbone.onnx    upright RGB uint8 (N, H, W, 3) to `features` (N, D) and the maps behind them
 head.npz         weight (C, D) and bias (C,), affine on the features; which images taught it
 statistics.npz   what the training images look like in feature space
-reference.npz    light, stain, sharpness and size of them, where it is known
 MODEL_CARD.md    the same for people
 SHA256SUMS       of every file above, verified at loading
 """
@@ -58,6 +57,9 @@ from cytowell.types import (
 __all__ = ["Bundle", "Facts", "MapSlice", "decide", "find", "load"]
 
 _CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
+
+REFERENCE = "reference_"
+"""Prefix of the arrays beside the head that tell what the training images looked like."""
 
 
 class Bundle:
@@ -267,11 +269,11 @@ class Bundle:
             if self.facts.training_images is not None:
                 # Beside the head, whose further arrays every earlier version leaves alone.
                 arrays |= self.facts.training_images.arrays()
+            if self.reference is not None:
+                arrays |= {REFERENCE + k: v for k, v in _fields(self.reference).items()}
             np.savez(beside / "head.npz", **arrays)
             if self.statistics is not None:
                 np.savez_compressed(beside / "statistics.npz", **_fields(self.statistics))
-            if self.reference is not None:
-                np.savez_compressed(beside / "reference.npz", **_fields(self.reference))
             (beside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
             kinds_of = self.subclasses.names if self.subclasses is not None else ()
             said = replace(self.facts, subclasses=kinds_of).to_json()
@@ -351,8 +353,9 @@ def load(bundle: str | Path) -> Bundle:
         if "statistics.npz" in contents:
             statistics = Statistics(**_arrays(folder / "statistics.npz", contents))
         reference = None
-        if "reference.npz" in contents:
-            reference = Reference(**_arrays(folder / "reference.npz", contents))
+        looks = {k.removeprefix(REFERENCE): v for k, v in arrays.items() if k.startswith(REFERENCE)}
+        if looks:
+            reference = Reference(**looks)
             if len(reference.called) and int(reference.called.max()) >= len(facts.classes):
                 raise ValueError("a reference of more classes")
     digest = hashlib.sha256(contents[SUMS]).hexdigest()
@@ -395,13 +398,6 @@ def find(bundle: str | Path) -> Path:
         f"{bundle} is no bundle (no bundle.json in it).",
         f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
     )
-
-
-def write_reference(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle's reference into a folder that holds its other files; seal it anew."""
-    assert bundle.reference is not None, "there is nothing to write"
-    np.savez_compressed(folder / "reference.npz", **_fields(bundle.reference))
-    seal(folder, "classifier")
 
 
 def _fields(arrays: Statistics | Reference) -> dict[str, Any]:

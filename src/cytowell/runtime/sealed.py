@@ -23,7 +23,7 @@ which the network would be shown something else; what needs nothing of it is wri
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "classifier": (
         ("backbone.onnx", "head.npz"),
-        ("statistics.npz", "reference.npz", "MODEL_CARD.md"),
+        ("statistics.npz", "MODEL_CARD.md"),
     ),
     "detector": (("detector.onnx",), ("MODEL_CARD.md",)),
 }

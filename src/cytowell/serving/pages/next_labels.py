@@ -47,7 +47,9 @@ def next_labels(house: House, language: str, sitting: str) -> str:
         "next",
         intro=say(language, "teach.next_intro", n=len(positions)),
         pictures=pictures,
-        heads=[say(language, f"teach.{name}") for name in ("labels", "expected", "measured")],
+        heads=[
+            say(language, name) for name in ("teach.labels", "teach.expected", "teach.measured")
+        ],
         rounds=[_round(r) for r in found.rounds],
         remarks=found.remarks,
     )
