@@ -176,7 +176,8 @@ def samples_of(path: str, wells: Wells) -> list[Sample]:
         Sample(
             path,
             group=path,
-            box=box,
+            # To a hundredth of a pixel, as tables hold it: every way to a well cuts out the same.
+            box=Box(*(round(v, 2) for v in (box.x, box.y, box.width, box.height))),
             extra={
                 "plate": plate,
                 "well": name,
