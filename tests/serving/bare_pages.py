@@ -6,6 +6,7 @@ event says of that file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio.routes
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -36,10 +38,22 @@ def main(bundle: str, folder: Path, forged: str) -> None:
     with TestClient(app) as client:
         said = list(answers(client, {"path": forged, "meta": {"_type": "gradio.FileData"}}))
         copied = [str(f) for f in (folder / "pages").rglob(Path(forged).name)]
-    told = {"routes": sorted(set(walked(inner.routes))), "said": said, "copied": copied}
+        gradio.routes.upload_fn = fills
+        full = client.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")})
+    told = {
+        "full": [str(full.status_code), full.text],
+        "routes": sorted(set(walked(inner.routes))),
+        "said": said,
+        "copied": copied,
+    }
     print(json.dumps(told))
     sys.stdout.flush()
     os._exit(0)  # the toolkit's threads would be waited for
+
+
+async def fills(*_: Any, **__: Any) -> None:
+    """What writing an upload does on a disk that is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def answers(client: TestClient, forged: dict[str, Any]) -> Iterator[str]:

@@ -253,6 +253,12 @@ def test_the_toolkit_refuses_by_itself_too(bare: dict[str, list[str]]) -> None:
         assert "gradio_api/file=" not in said
 
 
+def test_a_disk_that_fills_while_a_page_uploads_is_a_507(bare: dict[str, list[str]]) -> None:
+    status, text = bare["full"]
+    assert status == "507"
+    assert "disk is full" in text
+
+
 def test_no_route_gives_a_file_out(lab: Lab, cells: Path, bare: dict[str, list[str]]) -> None:
     at = lab.browser()
     own = at.upload(sorted(cells.rglob("*.jpg"))[0])

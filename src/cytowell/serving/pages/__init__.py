@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount
 
 from cytowell.serving.house import House
 from cytowell.serving.inbox import Inbox
@@ -115,7 +120,17 @@ def mounted(application: Any, house: House, watched: Inbox | None, largest: int)
     # Gradio looks at the paths in events only of what it has launched itself, which a mounted
     # application never counts as: without this, any path is copied to where it is given out.
     app.has_launched = True
+    for route in made.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            route.app.add_exception_handler(OSError, _no_room)
     return made
+
+
+async def _no_room(_: Request, error: Exception) -> JSONResponse:
+    """Say that the disk is full, of an upload too; what else is wrong with a file is a fault."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JSONResponse({"error": "The server's disk is full."}, 507)
+    raise error
 
 
 def _banner(house: House, language: str) -> str:
