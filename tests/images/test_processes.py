@@ -136,6 +136,7 @@ def test_more_memory_than_there_is_is_the_pictures_error(monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise MemoryError
 
+    monkeypatch.setattr(decode, "_ELSEWHERE", [])
     monkeypatch.setattr(decode, "_opened", full)
     with pytest.raises(ImageTooLarge, match=r"a\.jpg needs more memory"):
         open_upright(b"x", name="a.jpg")
@@ -145,6 +146,7 @@ def test_ctrl_c_is_no_pictures_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(decode, "_ELSEWHERE", [])
     monkeypatch.setattr(decode, "_opened", stopped)
     with pytest.raises(KeyboardInterrupt):
         open_upright(b"x", name="a.jpg")
