@@ -64,7 +64,7 @@ def test_a_smear_needs_no_detector_to_be_named(smear: Path) -> None:
 
 
 def test_the_shipped_detector_is_small_and_says_where_it_came_from() -> None:
-    folder = cytowell.runtime.bundle.find("smear")
+    folder = cytowell.runtime.sealed.find("smear")
     assert sum(f.stat().st_size for f in folder.iterdir()) < 8_000_000
     card = (folder / "MODEL_CARD.md").read_text()
     for word in ("MIT", "Apache-2.0", "TXL-PBC", "Not tried"):

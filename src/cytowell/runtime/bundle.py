@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -25,9 +24,8 @@ from PIL import Image
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from cytowell import registry
 from cytowell.checks.training_images import TrainingImages
-from cytowell.errors import BundleCorrupt, BundleError, BundleRefused
+from cytowell.errors import BundleCorrupt, BundleError
 from cytowell.images.inflate import arrays_in
 from cytowell.images.limits import IN_MEMORY, Budget
 from cytowell.runtime import pipeline
@@ -39,11 +37,12 @@ from cytowell.runtime.sealed import (
     RECORD,
     SUMS,
     complete,
+    find,
     opened,
     seal,
 )
 from cytowell.runtime.session import Session
-from cytowell.storage import is_there, replacing_folder
+from cytowell.storage import replacing_folder
 from cytowell.types import (
     KIND,
     KIND_PROBABILITY,
@@ -56,7 +55,6 @@ from cytowell.types import (
 
 __all__ = ["Bundle", "Facts", "MapSlice", "decide", "find", "load"]
 
-_CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
 
 REFERENCE = "reference_"
 """Prefix of the arrays beside the head that tell what the training images looked like."""
@@ -372,32 +370,6 @@ def _head(arrays: dict[str, npt.NDArray[Any]], weight: str, bias: str, classes: 
     if not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
         raise ValueError("a head with numbers that are none")
     return head
-
-
-def find(bundle: str | Path) -> Path:
-    """Give the folder of a bundle named by folder, run or registered name."""
-    place = Path(bundle)
-    if place.suffix.lower() in _CODE:
-        raise BundleRefused(
-            f"{bundle} is a file that can run code when it is opened.",
-            "Give a bundle folder: cytowell train writes one.",
-        )
-    there = is_there(place)
-    if not there and os.sep not in str(bundle) and str(bundle) in registry.names("bundles"):
-        shipped = Path(registry.load("bundles", str(bundle))())
-        if (shipped / "bundle.json").is_file():
-            return shipped
-        raise BundleError(
-            f"The bundle {str(bundle)!r} is not part of this installation.",
-            "Give --bundle a folder that cytowell train made.",
-        )
-    for folder in (place, place / "bundle") if there else ():
-        if (folder / "bundle.json").is_file():
-            return folder
-    raise BundleError(
-        f"{bundle} is no bundle (no bundle.json in it).",
-        f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
-    )
 
 
 def _fields(arrays: Statistics | Reference) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cytowell.errors import BundleCorrupt, BundleError, BundleTooNew
+from cytowell import registry
+from cytowell.errors import BundleCorrupt, BundleError, BundleRefused, BundleTooNew
 from cytowell.images.limits import IN_MEMORY
-from cytowell.storage import open_file
+from cytowell.storage import is_there, open_file
 
 SUMS = "SHA256SUMS"
 RECORD = "bundle.json"
@@ -141,3 +143,32 @@ def _record(folder: Path, data: bytes) -> dict[str, Any]:
             "Run: pip install --upgrade cytowell.",
         )
     return record
+
+
+_CODE = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras")
+
+
+def find(bundle: str | Path) -> Path:
+    """Give the folder of a bundle named by folder, run or registered name."""
+    place = Path(bundle)
+    if place.suffix.lower() in _CODE:
+        raise BundleRefused(
+            f"{bundle} is a file that can run code when it is opened.",
+            "Give a bundle folder: cytowell train writes one.",
+        )
+    there = is_there(place)
+    if not there and os.sep not in str(bundle) and str(bundle) in registry.names("bundles"):
+        shipped = Path(registry.load("bundles", str(bundle))())
+        if (shipped / "bundle.json").is_file():
+            return shipped
+        raise BundleError(
+            f"The bundle {str(bundle)!r} is not part of this installation.",
+            "Give --bundle a folder that cytowell train made.",
+        )
+    for folder in (place, place / "bundle") if there else ():
+        if (folder / "bundle.json").is_file():
+            return folder
+    raise BundleError(
+        f"{bundle} is no bundle (no bundle.json in it).",
+        f"Give a bundle folder, a run folder, or one of {', '.join(registry.names('bundles'))}.",
+    )

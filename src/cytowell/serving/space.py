@@ -10,8 +10,8 @@ from pathlib import Path
 import cytowell
 from cytowell.errors import EmptyDataset, MissingExtra, how_to_install
 from cytowell.images import SUFFIXES
-from cytowell.runtime.bundle import Bundle, find
-from cytowell.runtime.sealed import opened
+from cytowell.runtime.bundle import Bundle
+from cytowell.runtime.sealed import find, opened
 from cytowell.sources.samples import write_samples
 from cytowell.sources.walk import walk
 from cytowell.storage import replacing_folder, require_free, write_text
